@@ -1,0 +1,33 @@
+"""Paths that many tests share."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> pathlib.Path:
+  """The repository root, where the scripts are."""
+  return ROOT
+
+
+@pytest.fixture(scope="session")
+def golden() -> pathlib.Path:
+  """Reference outputs of the original; tests/golden/README.md tells how they were made."""
+  return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+  """A directory of real text, tasks and weights; skips the test where there is none."""
+  path = pathlib.Path(os.environ.get("BERT_TF_DATA", ROOT.parent / "shared" / "data"))
+  if not path.is_dir():
+    pytest.skip(f"BERT_TF_DATA: no directory {path}")
+  return path
