@@ -1,0 +1,382 @@
+"""BERT (Devlin et al., 2018, arXiv:1810.04805) as Keras layers; read it from top to bottom.
+
+Axes: B batch, S sequence length, N attention heads, D size of one head, H = N * D hidden size,
+I intermediate size. Activations travel as [B * S, H] matrices, as in the original, so that
+every dense layer is one matrix product.
+
+A variable's path is its name in google-research/bert, because the layers are nested as the
+original nests its variable scopes: `bert/encoder/layer_0/attention/self/query/kernel`.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from bert_tf import ops
+from bert_tf.config import BertConfig
+
+
+def create_initializer(initializer_range: float = 0.02) -> keras.initializers.Initializer:
+  """Normal distribution cut off at two standard deviations, as in the original."""
+  return keras.initializers.TruncatedNormal(stddev=initializer_range)
+
+
+class Dense(keras.layers.Layer):
+  """An affine map of the rows of a matrix: [rows, in] -> [rows, out]."""
+
+  def __init__(self, in_size: int, out_size: int, initializer_range: float, **kwargs):
+    super().__init__(**kwargs)
+    self._shape = (in_size, out_size)
+    self._initializer_range = initializer_range
+
+  def build(self, input_shape=None):
+    """Creates `kernel` [in, out] and `bias` [out]."""
+    self.kernel = self.add_weight(
+        name="kernel", shape=self._shape, initializer=create_initializer(self._initializer_range)
+    )
+    self.bias = self.add_weight(name="bias", shape=self._shape[1:], initializer="zeros")
+
+  def call(self, x: tf.Tensor) -> tf.Tensor:
+    """[rows, in] -> [rows, out]."""
+    return ops.dense(x, self.kernel, self.bias)
+
+
+class LayerNorm(keras.layers.Layer):
+  """Layer normalisation over the last axis, always computed in float32."""
+
+  def __init__(self, size: int, epsilon: float, **kwargs):
+    super().__init__(name="LayerNorm", **kwargs)
+    self._size = size
+    self._epsilon = epsilon
+
+  def build(self, input_shape=None):
+    """Creates `beta` and `gamma`, [H]; they stay float32 under mixed precision."""
+    options = {"shape": [self._size], "autocast": False}
+    self.beta = self.add_weight(name="beta", initializer="zeros", **options)
+    self.gamma = self.add_weight(name="gamma", initializer="ones", **options)
+
+  def call(self, x: tf.Tensor) -> tf.Tensor:
+    """[..., H] -> [..., H]."""
+    return ops.layer_norm(x, self.gamma, self.beta, self._epsilon)
+
+
+class Embeddings(keras.layers.Layer):
+  """Sum of word, segment and position embeddings, normalised (paper, figure 2)."""
+
+  def __init__(self, config: BertConfig, **kwargs):
+    super().__init__(name="embeddings", **kwargs)
+    self._config = config
+    self._layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype=self.dtype_policy)
+
+  def build(self, input_shape=None):
+    """Creates the three tables: [vocabulary, H], [segments, H], [positions, H]."""
+    config = self._config
+
+    def add_table(name: str, rows: int):
+      return self.add_weight(
+          name=name,
+          shape=[rows, config.hidden_size],
+          initializer=create_initializer(config.initializer_range),
+          autocast=False,
+      )
+
+    self.word_embeddings = add_table("word_embeddings", config.vocab_size)
+    self.token_type_embeddings = add_table("token_type_embeddings", config.type_vocab_size)
+    self.position_embeddings = add_table("position_embeddings", config.max_position_embeddings)
+    self._layer_norm.build()
+
+  def call(
+      self, input_ids: tf.Tensor, segment_ids: tf.Tensor, dropout: ops.Dropout | None = None
+  ) -> tf.Tensor:
+    """[B, S] ids -> [B * S, H] in the compute type."""
+    batch, length = tf.unstack(tf.shape(input_ids))
+    words = tf.gather(self.word_embeddings.value, input_ids)  # [B, S, H]
+    # The few segments make a matrix product cheaper than a gather, forward and backward.
+    segments = tf.one_hot(tf.reshape(segment_ids, [-1]), self._config.type_vocab_size)
+    segments = tf.matmul(segments, self.token_type_embeddings.value)  # [B * S, H]
+    positions = self.position_embeddings.value[:length]  # [S, H]
+    hidden = tf.reshape(words + positions, [batch * length, self._config.hidden_size]) + segments
+    hidden = self._layer_norm(tf.cast(hidden, self.compute_dtype))
+    return dropout(hidden, self._config.hidden_dropout_prob) if dropout else hidden
+
+
+class SelfAttention(keras.layers.Layer):
+  """Multi-headed self-attention without its output projection (arXiv:1706.03762, 3.2.2)."""
+
+  def __init__(self, config: BertConfig, **kwargs):
+    super().__init__(name="self", **kwargs)
+    self._config = config
+    width, std = config.hidden_size, config.initializer_range
+    self._query, self._key, self._value = (
+        Dense(width, width, std, name=name, dtype=self.dtype_policy)
+        for name in ("query", "key", "value")
+    )
+
+  def build(self, input_shape=None):
+    """Builds the three projections."""
+    for layer in (self._query, self._key, self._value):
+      layer.build()
+
+  def call(
+      self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mixes the values of every sequence.
+
+    Args:
+      hidden: [B * S, H].
+      bias: float32 [B, 1, 1, S], see `ops.attention_bias`.
+      dropout: applied to the probabilities; None at inference.
+
+    Returns:
+      The contexts [B * S, H] and the probabilities [B, N, S, S] before dropout.
+    """
+    config = self._config
+    heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+    batch, length = tf.shape(bias)[0], tf.shape(bias)[3]
+
+    def split_heads(x: tf.Tensor) -> tf.Tensor:
+      x = tf.reshape(x, [batch, length, heads, size])  # [B, S, N, D]
+      return tf.transpose(x, [0, 2, 1, 3])  # [B, N, S, D]
+
+    query, key, value = (
+        split_heads(layer(hidden)) for layer in (self._query, self._key, self._value)
+    )
+    probs = ops.attention_probs(query, key, bias)  # [B, N, S, S]
+    dropped = dropout(probs, config.attention_probs_dropout_prob) if dropout else probs
+    context = tf.matmul(dropped, value)  # [B, N, S, D]
+    context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, D]
+    return tf.reshape(context, [batch * length, config.hidden_size]), probs
+
+
+class ResidualOutput(keras.layers.Layer):
+  """Projection, dropout, residual connection and layer normalisation, in this order."""
+
+  def __init__(self, in_size: int, config: BertConfig, **kwargs):
+    super().__init__(name="output", **kwargs)
+    self._rate = config.hidden_dropout_prob
+    self._dense = Dense(
+        in_size, config.hidden_size, config.initializer_range, name="dense", dtype=self.dtype_policy
+    )
+    self._layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype=self.dtype_policy)
+
+  def build(self, input_shape=None):
+    """Builds the projection and the normalisation."""
+    self._dense.build()
+    self._layer_norm.build()
+
+  def call(
+      self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout | None = None
+  ) -> tf.Tensor:
+    """x [B * S, in], residual [B * S, H] -> [B * S, H]."""
+    x = self._dense(x)
+    x = dropout(x, self._rate) if dropout else x
+    return self._layer_norm(x + residual)
+
+
+class Attention(keras.layers.Layer):
+  """The first half of a block: self-attention and its residual output."""
+
+  def __init__(self, config: BertConfig, **kwargs):
+    super().__init__(name="attention", **kwargs)
+    self._self = SelfAttention(config, dtype=self.dtype_policy)
+    self._output = ResidualOutput(config.hidden_size, config, dtype=self.dtype_policy)
+
+  def build(self, input_shape=None):
+    """Builds both parts."""
+    self._self.build()
+    self._output.build()
+
+  def call(
+      self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
+    context, probs = self._self(hidden, bias, dropout=dropout)
+    return self._output(context, hidden, dropout=dropout), probs
+
+
+class Intermediate(keras.layers.Layer):
+  """The widening half of the feed-forward layer: [B * S, H] -> [B * S, I]."""
+
+  def __init__(self, config: BertConfig, **kwargs):
+    super().__init__(name="intermediate", **kwargs)
+    self._activation = ops.get_activation(config.hidden_act)
+    self._dense = Dense(
+        config.hidden_size,
+        config.intermediate_size,
+        config.initializer_range,
+        name="dense",
+        dtype=self.dtype_policy,
+    )
+
+  def build(self, input_shape=None):
+    """Builds the projection."""
+    self._dense.build()
+
+  def call(self, hidden: tf.Tensor) -> tf.Tensor:
+    """[B * S, H] -> [B * S, I]."""
+    return self._activation(self._dense(hidden))
+
+
+class TransformerBlock(keras.layers.Layer):
+  """One layer of the encoder: attention, then feed-forward, each with a residual."""
+
+  def __init__(self, config: BertConfig, index: int, **kwargs):
+    super().__init__(name=f"layer_{index}", **kwargs)
+    self._attention = Attention(config, dtype=self.dtype_policy)
+    self._intermediate = Intermediate(config, dtype=self.dtype_policy)
+    self._output = ResidualOutput(config.intermediate_size, config, dtype=self.dtype_policy)
+
+  def build(self, input_shape=None):
+    """Builds the three parts."""
+    for layer in (self._attention, self._intermediate, self._output):
+      layer.build()
+
+  def call(
+      self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
+    attended, probs = self._attention(hidden, bias, dropout=dropout)
+    return self._output(self._intermediate(attended), attended, dropout=dropout), probs
+
+
+class Encoder(keras.layers.Layer):
+  """The stack of Transformer blocks."""
+
+  def __init__(self, config: BertConfig, recompute_activations: bool = False, **kwargs):
+    super().__init__(name="encoder", **kwargs)
+    self._blocks = [
+        TransformerBlock(config, index, dtype=self.dtype_policy)
+        for index in range(config.num_hidden_layers)
+    ]
+    self._recompute = recompute_activations
+
+  def build(self, input_shape=None):
+    """Builds every block."""
+    for block in self._blocks:
+      block.build()
+
+  def call(
+      self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+  ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """[B * S, H] -> the outputs [B * S, H] and the probabilities [B, N, S, S] of all layers."""
+    outputs, probs = [], []
+    for index, block in enumerate(self._blocks):
+      block_dropout = dropout.block(index) if dropout else None
+
+      def run(x: tf.Tensor, bias: tf.Tensor, block=block, dropout=block_dropout):
+        # A fresh copy: the backward pass calls this again and must meet the same masks.
+        return block(x, bias, dropout=dropout.copy() if dropout else None)
+
+      if self._recompute and dropout:
+        run = tf.recompute_grad(run)
+      hidden, layer_probs = run(hidden, bias)
+      outputs.append(hidden)
+      probs.append(layer_probs)
+    return outputs, probs
+
+
+class Pooler(keras.layers.Layer):
+  """A dense layer with tanh on the vector of the first token, [CLS]."""
+
+  def __init__(self, config: BertConfig, **kwargs):
+    super().__init__(name="pooler", **kwargs)
+    width = config.hidden_size
+    self._dense = Dense(
+        width, width, config.initializer_range, name="dense", dtype=self.dtype_policy
+    )
+
+  def build(self, input_shape=None):
+    """Builds the dense layer."""
+    self._dense.build()
+
+  def call(self, sequence: tf.Tensor) -> tf.Tensor:
+    """[B, S, H] -> [B, H]."""
+    return tf.tanh(self._dense(sequence[:, 0, :]))
+
+
+class BertModel(keras.Model):
+  """The encoder of BERT with its pooler (the original's `modeling.BertModel`)."""
+
+  def __init__(
+      self,
+      config: BertConfig,
+      dtype: str | keras.DTypePolicy | None = None,
+      recompute_activations: bool = False,
+      name: str = "bert",
+  ):
+    """Creates the model with freshly initialised weights.
+
+    Args:
+      config: the architecture.
+      dtype: Keras dtype policy, such as "mixed_bfloat16"; default: the global policy. Softmax,
+        layer normalisation and losses are computed in float32 under every policy.
+      recompute_activations: while training, keep only the output of every block and compute
+        the rest again in the backward pass: about a third more time, far less memory.
+      name: first part of every variable's name; the original's default is "bert".
+    """
+    super().__init__(name=name, dtype=dtype)
+    self.config = config
+    self.embeddings = Embeddings(config, dtype=self.dtype_policy)
+    self.encoder = Encoder(config, recompute_activations, dtype=self.dtype_policy)
+    self.pooler = Pooler(config, dtype=self.dtype_policy)
+    self.build()
+
+  def build(self, input_shape=None):
+    """Creates all variables, in the original's order."""
+    for layer in (self.embeddings, self.encoder, self.pooler):
+      layer.build()
+    self.built = True
+
+  def call(
+      self,
+      features: dict[str, tf.Tensor],
+      training: bool = False,
+      dropout_seed: tf.Tensor | None = None,
+  ) -> dict[str, tf.Tensor | list[tf.Tensor]]:
+    """Encodes token ids.
+
+    Args:
+      features: `input_ids`, int [B, S]; optionally `input_mask`, int [B, S], 1 for tokens and 0
+        for padding (default: all 1), and `segment_ids`, int [B, S] (default: all 0). Other
+        entries are ignored.
+      training: whether to apply dropout.
+      dropout_seed: int64 [2], determines the dropout masks; default: drawn at random.
+
+    Returns:
+      `embedding_output` [B, S, H]; `encoder_layers`, a list of [B, S, H];
+      `sequence_output` [B, S, H], the last of them; `pooled_output` [B, H];
+      `attention_probs`, a list of [B, N, S, S].
+    """
+    input_ids = features["input_ids"]
+    input_mask = features.get("input_mask")
+    segment_ids = features.get("segment_ids")
+    if input_mask is None:
+      input_mask = tf.ones_like(input_ids)
+    if segment_ids is None:
+      segment_ids = tf.zeros_like(input_ids)
+    dropout = ops.Dropout(_seed_or_random(dropout_seed)) if training else None
+
+    # A static shape where it is known keeps later reshapes static too.
+    shape = tf.concat([tf.shape(input_ids), [self.config.hidden_size]], axis=0)
+
+    def unflatten(x: tf.Tensor) -> tf.Tensor:
+      x = tf.reshape(x, shape)  # [B, S, H]
+      return tf.ensure_shape(x, [*input_ids.shape, self.config.hidden_size])
+
+    embedded = self.embeddings(input_ids, segment_ids, dropout=dropout)
+    layers, probs = self.encoder(embedded, ops.attention_bias(input_mask), dropout=dropout)
+    layers = [unflatten(layer) for layer in layers]
+    return {
+        "embedding_output": unflatten(embedded),
+        "encoder_layers": layers,
+        "sequence_output": layers[-1],
+        "pooled_output": self.pooler(layers[-1]),
+        "attention_probs": probs,
+    }
+
+
+def _seed_or_random(seed: tf.Tensor | None) -> tf.Tensor:
+  if seed is not None:
+    return seed
+  return tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)

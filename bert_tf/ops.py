@@ -1,0 +1,159 @@
+"""The equations of BERT as pure functions of tensors: no state, no variables, no layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# Added to the attention scores of padding positions; the original's value, large enough to make
+# their probability 0 in float32 and small enough for float16.
+MASKED_SCORE = -10000.0
+
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+  """Gaussian error linear unit in its tanh approximation (`modeling.gelu` of the original)."""
+  return tf.nn.gelu(x, approximate=True)
+
+
+def gelu_erf(x: tf.Tensor) -> tf.Tensor:
+  """Gaussian error linear unit, exact form: x * Phi(x) (arXiv:1606.08415)."""
+  return tf.nn.gelu(x, approximate=False)
+
+
+def get_activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+  """Maps a name of `config.ACTIVATIONS` to its function."""
+  return {
+      "gelu": gelu,
+      "gelu_erf": gelu_erf,
+      "relu": tf.nn.relu,
+      "tanh": tf.tanh,
+      "linear": tf.identity,
+  }[name]
+
+
+def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+  """Computes x @ kernel + bias.
+
+  Args:
+    x: [rows, in], already of the type to compute in.
+    kernel: [in, out], cast to the type of `x`.
+    bias: [out], cast likewise.
+
+  Returns:
+    [rows, out], in the type of `x`.
+  """
+  return tf.nn.bias_add(tf.matmul(x, tf.cast(kernel, x.dtype)), tf.cast(bias, x.dtype))
+
+
+def layer_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
+  """Layer normalisation over the last axis (arXiv:1607.06450), computed in float32.
+
+  Args:
+    x: [..., H], any floating type.
+    gamma: [H], scale.
+    beta: [H], shift.
+    epsilon: added to the variance.
+
+  Returns:
+    [..., H], in the type of `x`.
+  """
+  x32 = tf.cast(x, tf.float32)
+  mean, variance = tf.nn.moments(x32, axes=[-1], keepdims=True)
+  scale = tf.math.rsqrt(variance + epsilon) * gamma
+  return tf.cast(x32 * scale + (beta - mean * scale), x.dtype)
+
+
+def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
+  """Turns a padding mask into a term to add to attention scores.
+
+  The original's `create_attention_mask_from_input_mask` spells the same mask out as
+  [B, S, S]; every query position has the same row, so [B, 1, 1, S] broadcasts to it.
+
+  Args:
+    input_mask: [B, S], 1 for tokens, 0 for padding.
+
+  Returns:
+    float32 [B, 1, 1, S]: 0 for tokens, `MASKED_SCORE` for padding.
+  """
+  bias = (1.0 - tf.cast(input_mask, tf.float32)) * MASKED_SCORE
+  return bias[:, tf.newaxis, tf.newaxis, :]
+
+
+def attention_probs(query: tf.Tensor, key: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+  """Softmax of scaled dot products (arXiv:1706.03762, eq. 1), the softmax in float32.
+
+  Args:
+    query: [B, N, S, D].
+    key: [B, N, S, D].
+    bias: float32, broadcasts to [B, N, S, S].
+
+  Returns:
+    [B, N, S, S] in the type of `query`; rows sum to 1.
+  """
+  scores = tf.matmul(query, key, transpose_b=True)  # [B, N, S, S]
+  scores = tf.cast(scores, tf.float32) * (1.0 / math.sqrt(query.shape[-1])) + bias
+  return tf.cast(tf.nn.softmax(scores), query.dtype)
+
+
+class Dropout:
+  """Dropout whose masks are a pure function of a seed and of the place in the model.
+
+  Nothing is remembered from step to step: a run that is stopped at step n and continued draws
+  the masks that it would have drawn, from (seed, n) alone, and a block that is recomputed in
+  the backward pass sees the masks of the forward pass.
+
+  A mask takes 8 random bits an element, so the rate is rounded to a multiple of 1/256 and the
+  kept values are scaled by the true keep probability; the expectation is exact.
+  """
+
+  SITES_PER_BLOCK = 8
+
+  def __init__(self, seed: tf.Tensor, first_site: int = 0):
+    """Args: `seed`, int64 [2], another one for every step and replica; `first_site`, offset."""
+    self._seed = seed
+    self._site = first_site
+
+  def block(self, index: int) -> Dropout:
+    """Returns the dropout of the `index`-th block, whatever else has been drawn before."""
+    return Dropout(self._seed, (index + 1) * self.SITES_PER_BLOCK)
+
+  def copy(self) -> Dropout:
+    """Returns a dropout that draws from here on what this one would draw."""
+    return Dropout(self._seed, self._site)
+
+  def __call__(self, x: tf.Tensor, rate: float) -> tf.Tensor:
+    """Zeroes elements of `x` with probability `rate` and scales up the others."""
+    dropped = round(rate * 256)
+    if dropped == 0:
+      return x
+    seed = self._seed + tf.constant([0, self._site], tf.int64)
+    self._site += 1
+    keep = random_bytes(tf.shape(x), seed) >= tf.constant(dropped, tf.uint8)
+    scale = tf.constant(256.0 / (256 - dropped), x.dtype)
+    return x * (tf.cast(keep, x.dtype) * scale)
+
+
+def random_bytes(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+  """Draws uniform uint8 values of a given shape, four from each 32 random bits."""
+  size = tf.reduce_prod(shape)
+  words = tf.random.stateless_uniform(
+      [(size + 3) // 4], seed, minval=None, maxval=None, dtype=tf.int32
+  )
+  return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
+
+
+def gather_positions(sequence: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+  """Picks vectors at given positions (`gather_indexes` of the original).
+
+  Args:
+    sequence: [B, S, H].
+    positions: int32 [B, P].
+
+  Returns:
+    [B * P, H].
+  """
+  batch, length, width = tf.unstack(tf.shape(sequence))
+  flat_positions = tf.reshape(positions + tf.range(batch)[:, tf.newaxis] * length, [-1])
+  return tf.gather(tf.reshape(sequence, [batch * length, width]), flat_positions)
