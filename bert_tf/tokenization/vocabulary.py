@@ -1,0 +1,121 @@
+"""Vocabulary files: one token a line, its id the line's number from 0."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterable, Mapping
+
+from bert_tf.errors import UserError
+from bert_tf.files import atomic_writer, existing_file
+
+# In the order in which a learnt vocabulary begins.
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def load_vocab(vocab_file: str | os.PathLike[str]) -> collections.OrderedDict[str, int]:
+  """Reads a vocabulary file into token -> id, in file order (original: `load_vocab`).
+
+  Lines end at line feeds alone and each token is stripped of white space: line 343 (from 0) of
+  the released Chinese vocabulary holds only U+2028, which other readers take for a line end, and
+  is the empty token here as in the original.
+
+  Args:
+    vocab_file: a local path, or a URL that `tf.io.gfile` opens, such as gs://bucket/vocab.txt.
+
+  Raises:
+    UserError: no such file, an empty one, not UTF-8, a token twice, a special token missing.
+  """
+  path = os.fspath(vocab_file)
+  lines = _decode(_read(path), path).split("\n")
+  if lines[-1] == "":
+    lines.pop()
+  vocab: collections.OrderedDict[str, int] = collections.OrderedDict()
+  for index, line in enumerate(lines):
+    token = line.strip()
+    if token in vocab:
+      raise UserError(
+        f"vocabulary {path}: expected every token once, found {token!r} on line"
+        f" {vocab[token] + 1} and again on line {index + 1}; remove one and retrain, or take the"
+        " file that came with the checkpoint"
+      )
+    vocab[token] = index
+  _require_special_tokens(vocab, path)
+  return vocab
+
+
+def write_vocabulary(tokens: Iterable[str], vocab_file: str | os.PathLike[str]) -> None:
+  """Writes one token a line, in order; the file appears when it is complete.
+
+  Raises:
+    UserError: the directory cannot be written, or a token would not be read back as it is.
+  """
+  with atomic_writer(vocab_file) as file:
+    for token in tokens:
+      if token != token.strip() or "\n" in token:
+        raise UserError(
+          f"expected tokens without white space at their ends, found {token!r};"
+          " strip it before writing the vocabulary"
+        )
+      file.write(f"{token}\n")
+
+
+def convert_tokens_to_ids(vocab: Mapping[str, int], tokens: Iterable[str]) -> list[int]:
+  """Returns the id of each token; raises UserError for one that the vocabulary lacks."""
+  try:
+    return list(map(vocab.__getitem__, tokens))
+  except KeyError as error:
+    raise UserError(
+      f"expected tokens of the vocabulary ({len(vocab)} entries), found {error.args[0]!r}; tokenize"
+      " text with the same vocabulary, or write [UNK]"
+    ) from None
+
+
+def convert_ids_to_tokens(inv_vocab: Mapping[int, str], ids: Iterable[int]) -> list[str]:
+  """Returns the token of each id; raises UserError for an id that the vocabulary lacks."""
+  try:
+    return list(map(inv_vocab.__getitem__, ids))
+  except KeyError as error:
+    raise UserError(
+      f"expected ids from 0 to {len(inv_vocab) - 1}, found {error.args[0]!r}; use the vocabulary"
+      " that made the ids"
+    ) from None
+
+
+def _read(path: str) -> bytes:
+  if "://" not in path:
+    with open(existing_file(path, "vocab_file"), "rb") as file:
+      return file.read()
+  import tensorflow as tf  # Only remote file systems need it.
+
+  try:
+    with tf.io.gfile.GFile(path, "rb") as file:
+      content = file.read()
+  except tf.errors.OpError as error:
+    raise UserError(f"vocab_file: cannot read {path}: {error.message}; check the path") from error
+  if not content:
+    raise UserError(f"vocab_file: expected content, found the empty file {path!r}")
+  return content
+
+
+def _decode(content: bytes, path: str) -> str:
+  if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    found = "UTF-16"
+  elif content.startswith(b"\xef\xbb\xbf"):
+    found = "UTF-8 with a byte order mark, which would become part of the first token"
+  else:
+    try:
+      return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+      line = content.count(b"\n", 0, error.start) + 1
+      found = f"bytes that are not UTF-8 on line {line}"
+  raise UserError(f"vocabulary {path}: expected plain UTF-8, found {found}; save it as UTF-8")
+
+
+def _require_special_tokens(vocab: Mapping[str, int], path: str) -> None:
+  missing = [token for token in SPECIAL_TOKENS if token not in vocab]
+  if missing:
+    raise UserError(
+      f"vocabulary {path}: expected {', '.join(SPECIAL_TOKENS)}, found no {', '.join(missing)} in"
+      f" {len(vocab)} lines; is this a BERT vocab.txt with one token a line?"
+    )
