@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 # Public name -> the module that holds it; None means that the name is that submodule itself.
 _EXPORTS = {
-    "BertConfig": "bert_tf.config",
-    "BertModel": "bert_tf.modeling",
-    "UserError": "bert_tf.errors",
-    "checkpoints": None,
-    "tokenization": None,
+  "BertConfig": "bert_tf.config",
+  "BertModel": "bert_tf.modeling",
+  "UserError": "bert_tf.errors",
+  "checkpoints": None,
+  "tokenization": None,
 }
 
-__all__ = sorted(_EXPORTS)
+__all__ = ["BertConfig", "BertModel", "UserError", "checkpoints", "tokenization"]
 
 
 def __getattr__(name: str) -> Any:

@@ -77,13 +77,15 @@ class BertConfig:
         raise UserError(f"config: expected {name} in [0, 1), found {getattr(self, name)}")
     if self.hidden_size % self.num_attention_heads:
       raise UserError(
-          f"config: hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads"
-          f" ({self.num_attention_heads}); change one of them")
+        f"config: hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads"
+        f" ({self.num_attention_heads}); change one of them"
+      )
     act = (self.hidden_act or "linear").lower() if self.hidden_act is not None else "linear"
     if act not in ACTIVATIONS:
       raise UserError(
-          f"config: expected hidden_act to be one of {', '.join(ACTIVATIONS)}, found"
-          f" {self.hidden_act!r}{_nearest(act, ACTIVATIONS)}")
+        f"config: expected hidden_act to be one of {', '.join(ACTIVATIONS)}, found"
+        f" {self.hidden_act!r}{_nearest(act, ACTIVATIONS)}"
+      )
     object.__setattr__(self, "hidden_act", act)
 
   @classmethod
@@ -105,11 +107,12 @@ class BertConfig:
         known[key] = value
       elif key not in _IGNORED_KEYS:
         raise UserError(
-            f"{source}: unknown key {key!r}{_nearest(key, names)}; valid keys are"
-            f" {', '.join(names)}")
+          f"{source}: unknown key {key!r}{_nearest(key, names)}; valid keys are {', '.join(names)}"
+        )
     if "vocab_size" not in known:
-      raise UserError(f"{source}: the key vocab_size is missing; add the number of lines of the"
-                      " vocabulary")
+      raise UserError(
+        f"{source}: the key vocab_size is missing; add the number of lines of the vocabulary"
+      )
     return cls(**known)
 
   @classmethod
@@ -142,9 +145,10 @@ class BertConfig:
     """Raises UserError where sequences are longer than the position embeddings reach."""
     if max_seq_length > self.max_position_embeddings:
       raise UserError(
-          f"--max_seq_length={max_seq_length} is more than the {self.max_position_embeddings}"
-          " positions that the model was made for (max_position_embeddings of the config);"
-          " lower it")
+        f"--max_seq_length={max_seq_length} is more than the {self.max_position_embeddings}"
+        " positions that the model was made for (max_position_embeddings of the config);"
+        " lower it"
+      )
 
 
 def _nearest(name: str, valid: list[str] | tuple[str, ...]) -> str:
@@ -169,8 +173,10 @@ def _from_hugging_face(values: dict[str, Any], source: str) -> dict[str, Any]:
     classes = ", ".join(values.get("architectures") or [])
     model_type = "bert" if classes.startswith("Bert") else classes or "unknown"
   if model_type != "bert":
-    raise UserError(f"{source}: expected the architecture bert, found {model_type!r}; only BERT"
-                    " weights can be read")
+    raise UserError(
+      f"{source}: expected the architecture bert, found {model_type!r}; only BERT"
+      " weights can be read"
+    )
   position = values.get("position_embedding_type", "absolute")
   if position != "absolute":
     raise UserError(f"{source}: expected position_embedding_type absolute, found {position!r}")
@@ -179,7 +185,9 @@ def _from_hugging_face(values: dict[str, Any], source: str) -> dict[str, Any]:
   kept = {"type_vocab_size": 2, **{k: v for k, v in values.items() if k in names}}
   act = kept.get("hidden_act", "gelu")
   if act not in _HUGGING_FACE_ACTIVATIONS:
-    raise UserError(f"{source}: expected hidden_act to be one of"
-                    f" {', '.join(sorted(_HUGGING_FACE_ACTIVATIONS))}, found {act!r}")
+    raise UserError(
+      f"{source}: expected hidden_act to be one of"
+      f" {', '.join(sorted(_HUGGING_FACE_ACTIVATIONS))}, found {act!r}"
+    )
   kept["hidden_act"] = _HUGGING_FACE_ACTIVATIONS[act]
   return kept

@@ -29,7 +29,7 @@ def atomic_writer(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]
     handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=directory)
   except OSError as error:
     raise UserError(
-        f"cannot write {path}: {error.strerror}; give a path in a writable directory"
+      f"cannot write {path}: {error.strerror}; give a path in a writable directory"
     ) from error
   text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
   try:

@@ -33,7 +33,7 @@ class Dense(keras.layers.Layer):
   def build(self, input_shape=None):
     """Creates `kernel` [in, out] and `bias` [out]."""
     self.kernel = self.add_weight(
-        name="kernel", shape=self._shape, initializer=create_initializer(self._initializer_range)
+      name="kernel", shape=self._shape, initializer=create_initializer(self._initializer_range)
     )
     self.bias = self.add_weight(name="bias", shape=self._shape[1:], initializer="zeros")
 
@@ -75,10 +75,10 @@ class Embeddings(keras.layers.Layer):
 
     def add_table(name: str, rows: int):
       return self.add_weight(
-          name=name,
-          shape=[rows, config.hidden_size],
-          initializer=create_initializer(config.initializer_range),
-          autocast=False,
+        name=name,
+        shape=[rows, config.hidden_size],
+        initializer=create_initializer(config.initializer_range),
+        autocast=False,
       )
 
     self.word_embeddings = add_table("word_embeddings", config.vocab_size)
@@ -87,7 +87,7 @@ class Embeddings(keras.layers.Layer):
     self._layer_norm.build()
 
   def call(
-      self, input_ids: tf.Tensor, segment_ids: tf.Tensor, dropout: ops.Dropout | None = None
+    self, input_ids: tf.Tensor, segment_ids: tf.Tensor, dropout: ops.Dropout | None = None
   ) -> tf.Tensor:
     """[B, S] ids -> [B * S, H] in the compute type."""
     batch, length = tf.unstack(tf.shape(input_ids))
@@ -109,8 +109,8 @@ class SelfAttention(keras.layers.Layer):
     self._config = config
     width, std = config.hidden_size, config.initializer_range
     self._query, self._key, self._value = (
-        Dense(width, width, std, name=name, dtype=self.dtype_policy)
-        for name in ("query", "key", "value")
+      Dense(width, width, std, name=name, dtype=self.dtype_policy)
+      for name in ("query", "key", "value")
     )
 
   def build(self, input_shape=None):
@@ -119,7 +119,7 @@ class SelfAttention(keras.layers.Layer):
       layer.build()
 
   def call(
-      self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+    self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """Mixes the values of every sequence.
 
@@ -140,7 +140,7 @@ class SelfAttention(keras.layers.Layer):
       return tf.transpose(x, [0, 2, 1, 3])  # [B, N, S, D]
 
     query, key, value = (
-        split_heads(layer(hidden)) for layer in (self._query, self._key, self._value)
+      split_heads(layer(hidden)) for layer in (self._query, self._key, self._value)
     )
     probs = ops.attention_probs(query, key, bias)  # [B, N, S, S]
     dropped = dropout(probs, config.attention_probs_dropout_prob) if dropout else probs
@@ -156,7 +156,7 @@ class ResidualOutput(keras.layers.Layer):
     super().__init__(name="output", **kwargs)
     self._rate = config.hidden_dropout_prob
     self._dense = Dense(
-        in_size, config.hidden_size, config.initializer_range, name="dense", dtype=self.dtype_policy
+      in_size, config.hidden_size, config.initializer_range, name="dense", dtype=self.dtype_policy
     )
     self._layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype=self.dtype_policy)
 
@@ -166,7 +166,7 @@ class ResidualOutput(keras.layers.Layer):
     self._layer_norm.build()
 
   def call(
-      self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout | None = None
+    self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout | None = None
   ) -> tf.Tensor:
     """x [B * S, in], residual [B * S, H] -> [B * S, H]."""
     x = self._dense(x)
@@ -188,7 +188,7 @@ class Attention(keras.layers.Layer):
     self._output.build()
 
   def call(
-      self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+    self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
     context, probs = self._self(hidden, bias, dropout=dropout)
@@ -202,11 +202,11 @@ class Intermediate(keras.layers.Layer):
     super().__init__(name="intermediate", **kwargs)
     self._activation = ops.get_activation(config.hidden_act)
     self._dense = Dense(
-        config.hidden_size,
-        config.intermediate_size,
-        config.initializer_range,
-        name="dense",
-        dtype=self.dtype_policy,
+      config.hidden_size,
+      config.intermediate_size,
+      config.initializer_range,
+      name="dense",
+      dtype=self.dtype_policy,
     )
 
   def build(self, input_shape=None):
@@ -233,7 +233,7 @@ class TransformerBlock(keras.layers.Layer):
       layer.build()
 
   def call(
-      self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+    self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
     attended, probs = self._attention(hidden, bias, dropout=dropout)
@@ -246,8 +246,8 @@ class Encoder(keras.layers.Layer):
   def __init__(self, config: BertConfig, recompute_activations: bool = False, **kwargs):
     super().__init__(name="encoder", **kwargs)
     self._blocks = [
-        TransformerBlock(config, index, dtype=self.dtype_policy)
-        for index in range(config.num_hidden_layers)
+      TransformerBlock(config, index, dtype=self.dtype_policy)
+      for index in range(config.num_hidden_layers)
     ]
     self._recompute = recompute_activations
 
@@ -257,7 +257,7 @@ class Encoder(keras.layers.Layer):
       block.build()
 
   def call(
-      self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+    self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
   ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """[B * S, H] -> the outputs [B * S, H] and the probabilities [B, N, S, S] of all layers."""
     outputs, probs = [], []
@@ -283,7 +283,7 @@ class Pooler(keras.layers.Layer):
     super().__init__(name="pooler", **kwargs)
     width = config.hidden_size
     self._dense = Dense(
-        width, width, config.initializer_range, name="dense", dtype=self.dtype_policy
+      width, width, config.initializer_range, name="dense", dtype=self.dtype_policy
     )
 
   def build(self, input_shape=None):
@@ -299,11 +299,11 @@ class BertModel(keras.Model):
   """The encoder of BERT with its pooler (the original's `modeling.BertModel`)."""
 
   def __init__(
-      self,
-      config: BertConfig,
-      dtype: str | keras.DTypePolicy | None = None,
-      recompute_activations: bool = False,
-      name: str = "bert",
+    self,
+    config: BertConfig,
+    dtype: str | keras.DTypePolicy | None = None,
+    recompute_activations: bool = False,
+    name: str = "bert",
   ):
     """Creates the model with freshly initialised weights.
 
@@ -329,10 +329,10 @@ class BertModel(keras.Model):
     self.built = True
 
   def call(
-      self,
-      features: dict[str, tf.Tensor],
-      training: bool = False,
-      dropout_seed: tf.Tensor | None = None,
+    self,
+    features: dict[str, tf.Tensor],
+    training: bool = False,
+    dropout_seed: tf.Tensor | None = None,
   ) -> dict[str, tf.Tensor | list[tf.Tensor]]:
     """Encodes token ids.
 
@@ -368,11 +368,11 @@ class BertModel(keras.Model):
     layers, probs = self.encoder(embedded, ops.attention_bias(input_mask), dropout=dropout)
     layers = [unflatten(layer) for layer in layers]
     return {
-        "embedding_output": unflatten(embedded),
-        "encoder_layers": layers,
-        "sequence_output": layers[-1],
-        "pooled_output": self.pooler(layers[-1]),
-        "attention_probs": probs,
+      "embedding_output": unflatten(embedded),
+      "encoder_layers": layers,
+      "sequence_output": layers[-1],
+      "pooled_output": self.pooler(layers[-1]),
+      "attention_probs": probs,
     }
 
 

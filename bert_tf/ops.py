@@ -25,11 +25,11 @@ def gelu_erf(x: tf.Tensor) -> tf.Tensor:
 def get_activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
   """Maps a name of `config.ACTIVATIONS` to its function."""
   return {
-      "gelu": gelu,
-      "gelu_erf": gelu_erf,
-      "relu": tf.nn.relu,
-      "tanh": tf.tanh,
-      "linear": tf.identity,
+    "gelu": gelu,
+    "gelu_erf": gelu_erf,
+    "relu": tf.nn.relu,
+    "tanh": tf.tanh,
+    "linear": tf.identity,
   }[name]
 
 
@@ -139,7 +139,7 @@ def random_bytes(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
   """Draws uniform uint8 values of a given shape, four from each 32 random bits."""
   size = tf.reduce_prod(shape)
   words = tf.random.stateless_uniform(
-      [(size + 3) // 4], seed, minval=None, maxval=None, dtype=tf.int32
+    [(size + 3) // 4], seed, minval=None, maxval=None, dtype=tf.int32
   )
   return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
 

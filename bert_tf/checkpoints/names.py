@@ -1,0 +1,44 @@
+"""The name of every weight: the one that google-research/bert gave it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  import keras
+
+# The scope of layers whose variables the original creates outside of any scope.
+TASK_SCOPE = "task/"
+
+GLOBAL_STEP = "global_step"
+ADAM_M = "/adam_m"
+ADAM_V = "/adam_v"
+
+# Variables of the heads. They may be absent from a checkpoint that a model is initialised from.
+PRETRAINING_HEAD = "cls/predictions/*", "cls/seq_relationship/*"
+TASK_HEADS = "output_weights", "output_bias", "cls/squad/*"
+POOLER = ("bert/pooler/*",)
+
+
+def original_name(path: str) -> str:
+  """Turns the path of a Keras variable into the variable's name in the original."""
+  return path.removeprefix(TASK_SCOPE)
+
+
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+  """Maps the original's names to the model's variables."""
+  return {original_name(variable.path): variable for variable in model.variables}
+
+
+def is_slot(name: str) -> bool:
+  """Whether a checkpoint entry belongs to an optimizer or a step counter, not to a model."""
+  return name.endswith((ADAM_M, ADAM_V)) or name == GLOBAL_STEP
+
+
+def uses_weight_decay(name: str) -> bool:
+  """Whether AdamW decays a variable: all but biases and layer normalisations.
+
+  The original tests for "LayerNorm", "layer_norm" and "bias" anywhere in the name; what the
+  last part of a name says of the variable's role selects the same ones.
+  """
+  return name.rsplit("/", 1)[-1] not in {"bias", "output_bias", "beta", "gamma"}

@@ -1,0 +1,113 @@
+"""What a load did: which weights came from the file and which did not."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Iterable, Mapping
+
+from bert_tf.errors import UserError
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+  """The outcome of loading a checkpoint into a model, by the original's variable names.
+
+  Attributes:
+    path: what was read.
+    format: which of the supported formats it is.
+    matched: names that were read into the model.
+    missing: names of the model that the checkpoint does not hold; they keep their values.
+    mismatched: name -> (expected shape, found shape); they keep their values.
+    unexpected: names that only the checkpoint holds, optimizer slots left out.
+  """
+
+  path: str
+  format: str
+  matched: tuple[str, ...]
+  missing: tuple[str, ...]
+  mismatched: dict[str, tuple[Shape, Shape]]
+  unexpected: tuple[str, ...]
+
+  def __str__(self) -> str:
+    rows = [
+        ("matched", len(self.matched), ""),
+        ("missing (initialised afresh)", len(self.missing), _some(self.missing)),
+        ("mismatched (initialised afresh)", len(self.mismatched), _some(
+            f"{name} expected {list(expected)} found {list(found)}"
+            for name, (expected, found) in self.mismatched.items())),
+        ("unexpected (not used)", len(self.unexpected), _some(self.unexpected)),
+    ]  # fmt: skip
+    table = "\n".join(f"  {title:<32}{count:>5}  {names}".rstrip() for title, count, names in rows)
+    return f"{self.path} ({self.format})\n{table}"
+
+
+def compare(
+  path: str,
+  format_name: str,
+  expected: Mapping[str, Shape],
+  found: Mapping[str, Shape],
+  allow_missing: Iterable[str] = (),
+) -> LoadReport:
+  """Compares a model's variables with a checkpoint's.
+
+  Args:
+    path: names the checkpoint in the report and in errors.
+    format_name: the checkpoint's format.
+    expected: name -> shape in the model.
+    found: name -> shape in the checkpoint, without optimizer slots.
+    allow_missing: names, or patterns as of `fnmatch`, that may be missing or of another shape.
+
+  Raises:
+    UserError: a weight is missing or of another shape and not allowed to be, or the two share
+      no weight at all.
+  """
+  mismatched = {
+    name: (shape, found[name])
+    for name, shape in expected.items()
+    if name in found and found[name] != shape
+  }
+  report = LoadReport(
+    path=path,
+    format=format_name,
+    matched=tuple(n for n in expected if n in found and n not in mismatched),
+    missing=tuple(n for n in expected if n not in found),
+    mismatched=mismatched,
+    unexpected=tuple(sorted(n for n in found if n not in expected)),
+  )
+  patterns = tuple(allow_missing)
+  _check(report, lambda name: any(fnmatch.fnmatchcase(name, p) for p in patterns))
+  return report
+
+
+def _check(report: LoadReport, allowed) -> None:
+  wrong = [n for n in report.mismatched if not allowed(n)]
+  if wrong:
+    expected, found = report.mismatched[wrong[0]]
+    raise UserError(
+      f"{report.path}: expected {wrong[0]} of shape {list(expected)}, found {list(found)}"
+      f"{_more(wrong)}; use the config that belongs to this checkpoint, or name the weights"
+      " in --allow_missing to start them afresh"
+    )
+  missing = [n for n in report.missing if not allowed(n)]
+  if missing and not report.matched:
+    raise UserError(
+      f"{report.path}: shares no weight with the model (expected {missing[0]}, found"
+      f" {_some(report.unexpected, 3) or 'nothing'}); is it a BERT checkpoint?"
+    )
+  if missing:
+    raise UserError(
+      f"{report.path}: expected {missing[0]}, which it does not hold{_more(missing)}; use"
+      " another checkpoint, or name the weights in --allow_missing to start them afresh"
+    )
+
+
+def _some(names: Iterable[str], most: int = 4) -> str:
+  names = list(names)
+  return ", ".join(names[:most]) + (f", ... (+{len(names) - most})" if len(names) > most else "")
+
+
+def _more(names: list[str]) -> str:
+  return f" (and {len(names) - 1} more)" if len(names) > 1 else ""

@@ -1,0 +1,111 @@
+"""The native format: TensorFlow's name-based checkpoint, as TensorFlow 1 wrote and reads it.
+
+A checkpoint `model.ckpt-N` is the two files `model.ckpt-N.data-00000-of-00001` and
+`model.ckpt-N.index`. The index is renamed into place last: where it stands, all of it stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from bert_tf.errors import UserError
+
+FORMAT = "TF1"
+_DATA = ".data-00000-of-00001"
+_INDEX = ".index"
+
+
+def find(path: str) -> str | None:
+  """Returns the checkpoint prefix that `path` means, or None where it means none.
+
+  `path` is a prefix (`bert_model.ckpt`), one of a checkpoint's files, or a directory: then the
+  newest checkpoint that its state file `checkpoint` lists, or the only one in it.
+  """
+  if os.path.isdir(path):
+    latest = tf.train.latest_checkpoint(path)
+    if latest:
+      return latest
+    indexes = glob.glob(os.path.join(glob.escape(path), "*" + _INDEX))
+    return indexes[0].removesuffix(_INDEX) if len(indexes) == 1 else None
+  prefix = path.removesuffix(_INDEX)
+  if prefix.endswith(_DATA):
+    prefix = prefix.removesuffix(_DATA)
+  return prefix if os.path.exists(prefix + _INDEX) else None
+
+
+class Reader:
+  """Reads the tensors of a checkpoint one at a time, by name."""
+
+  def __init__(self, prefix: str):
+    """Opens a checkpoint; raises UserError where its index is damaged or a shard is missing."""
+    self.prefix = prefix
+    try:
+      self._reader = tf.train.load_checkpoint(prefix)
+      shapes = self._reader.get_variable_to_shape_map()
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+      raise UserError(_damaged(prefix, error)) from error
+    self.shapes = {name: tuple(shape) for name, shape in sorted(shapes.items())}
+
+  def read(self, name: str) -> np.ndarray:
+    """Returns a tensor; raises UserError where its bytes are missing or damaged."""
+    try:
+      return self._reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+      raise UserError(_damaged(self.prefix, error)) from error
+
+
+def _damaged(prefix: str, error: Exception) -> str:
+  reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+  return (
+    f"{prefix}: expected a complete TensorFlow checkpoint, found a truncated or damaged one"
+    f" ({reason}); copy it again"
+  )
+
+
+def write(prefix: str, tensors: Mapping[str, np.ndarray | tf.Tensor | tf.Variable]) -> None:
+  """Writes a checkpoint under the given names; it is complete or absent.
+
+  Raises:
+    UserError: the directory cannot be written or the disk is full.
+  """
+  directory = os.path.dirname(prefix) or "."
+  try:
+    os.makedirs(directory, exist_ok=True)
+    scratch = tempfile.mkdtemp(prefix=".saving-", dir=directory)
+  except OSError as error:
+    raise UserError(f"cannot write a checkpoint in {directory}: {error.strerror}") from error
+  try:
+    temporary = os.path.join(scratch, "model.ckpt")
+    with tf.device("cpu:0"):
+      # Sorted, as TensorFlow 1 wrote them; the op wants them in no particular order.
+      names = sorted(tensors)
+      tf.raw_ops.SaveV2(
+        prefix=temporary,
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
+      )
+    for suffix in (_DATA, _INDEX):
+      with open(temporary + suffix, "rb+") as file:
+        os.fsync(file.fileno())
+      os.replace(temporary + suffix, prefix + suffix)
+  except (tf.errors.OpError, OSError) as error:
+    reason = str(error).splitlines()[0]
+    raise UserError(f"cannot write the checkpoint {prefix}: {reason}") from error
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def delete(prefix: str) -> None:
+  """Removes a checkpoint, the index first, so that what remains is never taken for complete."""
+  for path in (prefix + _INDEX, *glob.glob(glob.escape(prefix) + ".data-?????-of-?????")):
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(path)
