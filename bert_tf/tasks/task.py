@@ -1,0 +1,49 @@
+"""What the training engine needs to know of a task."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  import keras
+  import tensorflow as tf
+
+  from bert_tf.data.pipelines import ReadOptions
+
+Features = dict[str, "tf.Tensor"]
+
+
+class Task(abc.ABC):
+  """A model, its losses and its training data.
+
+  A loss is a weighted mean over a batch. It is given as two sums, so that the mean is taken over
+  the whole batch however it is cut up among devices and accumulation steps: the engine adds up
+  the weights of all pieces before it divides.
+  """
+
+  # Names, or patterns, of weights that an initial checkpoint need not hold.
+  allow_missing: tuple[str, ...] = ()
+  # Names, or patterns, of weights that no loss depends on: they get no update and no moments.
+  untrained: tuple[str, ...] = ()
+
+  @abc.abstractmethod
+  def create_model(self, dtype: str, recompute_activations: bool = False) -> keras.Model:
+    """Returns a model with fresh weights, to be called as
+    `model(features, training=..., dropout_seed=...)` -> dictionary of outputs.
+    """
+
+  @abc.abstractmethod
+  def train_dataset(self, options: ReadOptions) -> tf.data.Dataset:
+    """Returns infinite batches of features: all int32 or float32, [batch, ...]."""
+
+  @abc.abstractmethod
+  def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
+    """Returns for every loss the sum of the weights of its terms, a float32 scalar."""
+
+  @abc.abstractmethod
+  def loss_sums(self, outputs: dict[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
+    """Returns for every loss the weighted sum of its terms, a float32 scalar.
+
+    The total loss is the sum over losses of loss_sums / loss_weights.
+    """
