@@ -1,0 +1,319 @@
+"""From start and end logits to answers: predictions.json, nbest_predictions.json, null_odds.json.
+
+The score of a span is its start logit plus its end logit; SQuAD 2.0 compares the best span with
+the score of [CLS], "no answer" (BERT paper, sections 4.2 and 4.3). Results equal those of
+`write_predictions` in the original's run_squad.py, order of ties included.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from bert_tf.files import atomic_writer
+from bert_tf.tasks.squad.examples import SquadExample
+from bert_tf.tasks.squad.features import SquadFeatures
+from bert_tf.tokenization import FullTokenizer
+from bert_tf.tokenization.memo import Memo
+
+# null_odds of a question for which no window offers a span: it has no answer at any threshold
+# that is in use. The number is what the original starts its search for the least null score from.
+NO_SPAN_NULL_ODDS = 1000000.0
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionOptions:
+  """How spans are chosen.
+
+  Attributes:
+    n_best_size: how many starts and ends are combined, and how many answers are kept.
+    max_answer_length: longest answer in word pieces.
+    version_2_with_negative: "no answer" competes with the spans.
+    null_score_diff_threshold: no answer is predicted if the null score exceeds the best span's
+      score by more than this.
+    verbose_logging: log why a prediction could not be mapped to the original text.
+  """
+
+  n_best_size: int = 20
+  max_answer_length: int = 30
+  version_2_with_negative: bool = False
+  null_score_diff_threshold: float = 0.0
+  verbose_logging: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WindowLogits:
+  """What the model says about one window.
+
+  Attributes:
+    features: the window.
+    start_logits: [S] or longer; what lies beyond the window's tokens competes for the n best
+      indices, as it does in the original, but cannot win.
+    end_logits: like start_logits.
+  """
+
+  features: SquadFeatures
+  start_logits: np.ndarray
+  end_logits: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+  """One entry of nbest_predictions.json."""
+
+  text: str
+  probability: float
+  start_logit: float
+  end_logit: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prediction:
+  """All that is predicted for one question.
+
+  Attributes:
+    text: the answer; "" if there is none.
+    nbest: answers from best to worst, with "" among them in SQuAD 2.0.
+    null_odds: null score minus the best span's score; None in SQuAD 1.1.
+  """
+
+  text: str
+  nbest: list[Answer]
+  null_odds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Span:
+  """A candidate: pieces start_index..end_index of a window; (0, 0) is "no answer"."""
+
+  features: SquadFeatures | None
+  start_index: int
+  end_index: int
+  start_logit: float
+  end_logit: float
+
+
+class AnswerFinder:
+  """Turns the logits of a question's windows into its answer."""
+
+  def __init__(self, tokenizer: FullTokenizer, options: PredictionOptions):
+    self._tokenizer = tokenizer
+    self._options = options
+    basic = Memo(lambda word: " ".join(tokenizer.basic_tokenizer.tokenize(word)))
+    self._final_text = functools.partial(
+      get_final_text,
+      basic_tokenize=lambda text: " ".join(filter(None, map(basic.__getitem__, text.split(" ")))),
+      verbose_logging=options.verbose_logging,
+    )
+
+  def predict(self, example: SquadExample, windows: Sequence[WindowLogits]) -> Prediction:
+    """The answer to one question.
+
+    Args:
+      example: the question.
+      windows: the logits of all its windows, in order.
+    """
+    nbest = self._nbest(example, windows)
+    null = None
+    if self._options.version_2_with_negative:
+      null = _null_span(windows)
+      if all(text for text, unused_span in nbest):
+        nbest.append(("", null))
+    if not nbest:
+      nbest.append(("empty", _Span(None, 0, 0, 0.0, 0.0)))
+    probabilities = _softmax([span.start_logit + span.end_logit for _, span in nbest])
+    answers = [
+      Answer(text, probability, span.start_logit, span.end_logit)
+      for (text, span), probability in zip(nbest, probabilities, strict=True)
+    ]
+    if null is None:
+      return Prediction(answers[0].text, answers)
+    best = next((answer for answer in answers if answer.text), None)
+    if best is None:
+      return Prediction("", answers, NO_SPAN_NULL_ODDS)
+    null_odds = null.start_logit + null.end_logit - best.start_logit - best.end_logit
+    no_answer = null_odds > self._options.null_score_diff_threshold
+    return Prediction("" if no_answer else best.text, answers, null_odds)
+
+  def _nbest(
+    self, example: SquadExample, windows: Sequence[WindowLogits]
+  ) -> list[tuple[str, _Span]]:
+    """The n best spans with different texts, from best to worst."""
+    spans = [span for window in windows for span in _window_spans(window, self._options)]
+    if self._options.version_2_with_negative:
+      spans.append(_null_span(windows))
+    spans.sort(key=lambda span: span.start_logit + span.end_logit, reverse=True)
+    nbest: dict[str, _Span] = {}
+    for span in spans:
+      if len(nbest) >= self._options.n_best_size:
+        break
+      nbest.setdefault(self._text(example, span), span)
+    return list(nbest.items())
+
+  def _text(self, example: SquadExample, span: _Span) -> str:
+    """The span as it is written in the context."""
+    if span.start_index == 0:
+      return ""
+    ids = span.features.context_ids(span.start_index, span.end_index)
+    tokens = self._tokenizer.convert_ids_to_tokens(list(ids))
+    tok_text = " ".join(" ".join(tokens).replace(" ##", "").replace("##", "").split())
+    start = span.features.word_index(span.start_index)
+    end = span.features.word_index(span.end_index)
+    return self._final_text(tok_text, " ".join(example.doc_tokens[start : end + 1]))
+
+
+def _window_spans(window: WindowLogits, options: PredictionOptions) -> Iterator[_Span]:
+  """The spans of a window made of one of the n best starts and one of the n best ends.
+
+  They lie in the context, start where this window gives the most context, and are not too long.
+  """
+  features = window.features
+  starts = _best_indexes(window.start_logits, options.n_best_size)
+  ends = _best_indexes(window.end_logits, options.n_best_size)
+  first, last = features.first_doc_token, features.num_tokens - 2
+  starts = starts[(starts >= first) & (starts <= last)]
+  starts = starts[features.max_context[starts - first]]
+  ends = ends[(ends >= first) & (ends <= last)]
+  length = ends - starts[:, None] + 1
+  for i, j in zip(*np.nonzero((length >= 1) & (length <= options.max_answer_length)), strict=True):
+    start, end = int(starts[i]), int(ends[j])
+    yield _Span(
+      features, start, end, float(window.start_logits[start]), float(window.end_logits[end])
+    )
+
+
+def _best_indexes(logits: np.ndarray, n_best_size: int) -> np.ndarray:
+  """Indices of the n highest logits, from high to low; of equal ones the first comes first."""
+  return np.argsort(-np.asarray(logits, np.float64), kind="stable")[:n_best_size]
+
+
+def _null_span(windows: Sequence[WindowLogits]) -> _Span:
+  """ "No answer" with the least score that any window gives it; logits 0 without windows."""
+  spans = [
+    _Span(window.features, 0, 0, float(window.start_logits[0]), float(window.end_logits[0]))
+    for window in windows
+  ]
+  return min(
+    spans,
+    key=lambda span: span.start_logit + span.end_logit,
+    default=_Span(None, 0, 0, 0.0, 0.0),
+  )
+
+
+def _softmax(scores: Sequence[float]) -> list[float]:
+  """Probabilities in double precision, summed from left to right."""
+  highest = max(scores)
+  exponentials = [math.exp(score - highest) for score in scores]
+  total = sum(exponentials)
+  return [value / total for value in exponentials]
+
+
+def get_final_text(
+  pred_text: str,
+  orig_text: str,
+  basic_tokenize: Callable[[str], str],
+  verbose_logging: bool = False,
+) -> str:
+  """Projects a tokenized prediction onto the text that it was tokenized from.
+
+  `pred_text` is lower-cased, stripped of accents, and cut between words and punctuation;
+  "steve smith" shall become "Steve Smith" of the original "Steve Smith's". Both texts are compared
+  without spaces, character by character; where that is impossible, `orig_text` is the answer. The
+  original's `get_final_text`.
+
+  Args:
+    pred_text: word pieces of the prediction, joined.
+    orig_text: the words of the context that the prediction touches.
+    basic_tokenize: the basic tokens of a text, joined by spaces.
+    verbose_logging: log why `orig_text` is returned.
+
+  Returns:
+    A part of `orig_text`.
+  """
+  tok_text = basic_tokenize(orig_text)
+  start = tok_text.find(pred_text)
+  if start < 0:
+    if verbose_logging:
+      logging.info("Unable to find text: '%s' in '%s'", pred_text, orig_text)
+    return orig_text
+  orig_positions = [i for i, char in enumerate(orig_text) if char != " "]
+  tok_positions = [i for i, char in enumerate(tok_text) if char != " "]
+  if len(orig_positions) != len(tok_positions):
+    if verbose_logging:
+      logging.info(
+        "Length not equal after stripping spaces: '%s' vs '%s'", orig_text, tok_text
+      )  # fmt: skip
+    return orig_text
+  to_orig = dict(zip(tok_positions, orig_positions, strict=True))
+  orig_start = to_orig.get(start)
+  orig_end = to_orig.get(start + len(pred_text) - 1)
+  if orig_start is None or orig_end is None:
+    if verbose_logging:
+      logging.info("Couldn't map the ends of '%s' to '%s'", pred_text, orig_text)
+    return orig_text
+  return orig_text[orig_start : orig_end + 1]
+
+
+def predictions_by_question(
+  examples: Sequence[SquadExample],
+  windows: Iterable[WindowLogits],
+  finder: AnswerFinder,
+) -> Iterator[tuple[SquadExample, Prediction]]:
+  """Yields an answer as soon as the logits of all windows of its question are there.
+
+  Args:
+    examples: all questions.
+    windows: logits in the order of the windows' unique ids.
+    finder: chooses the answers.
+  """
+  pending: list[WindowLogits] = []
+  done = 0
+  for window in windows:
+    # Questions about an empty context have no window.
+    while done < window.features.example_index:
+      yield examples[done], finder.predict(examples[done], pending)
+      pending = []
+      done += 1
+    pending.append(window)
+  for example in examples[done:]:
+    yield example, finder.predict(example, pending)
+    pending = []
+
+
+def write_predictions(
+  predictions: Mapping[str, Prediction],
+  output_prediction_file: str,
+  output_nbest_file: str,
+  output_null_log_odds_file: str | None = None,
+) -> None:
+  """Writes the original's files: JSON with an indent of 4 and a line feed at the end.
+
+  Args:
+    predictions: by qas_id, in the order to be written.
+    output_prediction_file: {qas_id: text}.
+    output_nbest_file: {qas_id: [{text, probability, start_logit, end_logit}, ...]}.
+    output_null_log_odds_file: {qas_id: null_odds}; SQuAD 2.0 only.
+  """
+  _write_json(output_prediction_file, {key: value.text for key, value in predictions.items()})
+  _write_json(
+    output_nbest_file,
+    {
+      key: [{name: getattr(answer, name) for name in Answer.__slots__} for answer in value.nbest]
+      for key, value in predictions.items()
+    },
+  )
+  if output_null_log_odds_file:
+    odds = {key: value.null_odds for key, value in predictions.items()}
+    _write_json(output_null_log_odds_file, odds)
+
+
+def _write_json(path: str, value: Any) -> None:
+  with atomic_writer(path) as file:
+    file.write(json.dumps(value, indent=4) + "\n")
