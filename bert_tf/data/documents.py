@@ -1,0 +1,139 @@
+"""Text files to documents: one sentence a line, documents apart by blank lines."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO, Protocol
+
+from bert_tf.data.records import GZIP_SUFFIX
+from bert_tf.errors import UserError
+from bert_tf.tokenization.basic import clean_words
+from bert_tf.tokenization.memo import Memo
+
+Sentence = list[int]
+Document = list[Sentence]
+
+Encode = Callable[[str], Sentence]
+
+
+class Tokenizer(Protocol):
+  """What is asked of `bert_tf.tokenization.FullTokenizer`."""
+
+  vocab: dict[str, int]
+
+  def tokenize(self, text: str) -> list[str]:
+    """Splits text into pieces of the vocabulary."""
+
+
+def sentence_encoder(tokenizer: Tokenizer) -> Encode:
+  """Returns a function from a line of text to the ids of its pieces.
+
+  White space and controls never belong to a word, so the answer for a word stands on its own and
+  is remembered: text repeats its words.
+  """
+  vocab = tokenizer.vocab
+  ids_of = Memo(lambda word: [vocab[piece] for piece in tokenizer.tokenize(word)])
+  get = ids_of.__getitem__
+  chain = itertools.chain.from_iterable
+  return lambda line: list(chain(map(get, clean_words(line))))
+
+
+def open_input(path: str) -> BinaryIO:
+  """Opens text for reading bytes, uncompressed if the name ends in `.gz`; may raise OSError."""
+  return gzip.open(path, "rb") if path.endswith(GZIP_SUFFIX) else open(path, "rb")
+
+
+def read_lines(path: str, progress: Callable[[int], object] | None = None) -> Iterator[str]:
+  """Yields the lines of a UTF-8 file, stripped of white space at their ends.
+
+  Lines end at line feeds alone.
+
+  Args:
+    path: gzip if it ends in `.gz`.
+    progress: called now and then with the number of bytes read of the file as stored.
+
+  Raises:
+    UserError: the file cannot be read, or names the line that is not UTF-8.
+  """
+  number = 0
+  try:
+    with open_input(path) as file:
+      raw = file.fileobj if isinstance(file, gzip.GzipFile) else file
+      for number, line in enumerate(file, start=1):
+        yield line.decode("utf-8").strip()
+        if progress and number % 1000 == 0:
+          progress(raw.tell())
+      if progress:
+        progress(os.path.getsize(path))
+  except UnicodeDecodeError as error:
+    raise UserError(
+      f"{path}, line {number}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x} "
+      f"at position {error.start + 1}; convert the file, for example with iconv -t UTF-8"
+    ) from error
+  except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    raise UserError(
+      f"{path}, after line {number}: expected gzip data, found {error}; write the file again"
+    ) from error
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+
+
+def split_documents(lines: Iterable[str], encode: Encode) -> Iterator[Document]:
+  """Groups the sentences between blank lines; what encodes to nothing is left out.
+
+  A line of controls only is not blank: it separates nothing, as in the original.
+  """
+  document: Document = []
+  for line in lines:
+    if line:
+      ids = encode(line)
+      if ids:
+        document.append(ids)
+    elif document:
+      yield document
+      document = []
+  if document:
+    yield document
+
+
+def read_documents(
+  files: Sequence[str],
+  encode: Encode,
+  progress: Callable[[int], object] | None = None,
+) -> list[Document]:
+  """Reads all documents into memory (original: `create_training_instances`, first half).
+
+  The end of a file ends no document: one may run on in the next file, as in the original.
+
+  Args:
+    files: paths in order.
+    encode: see `sentence_encoder`.
+    progress: called with the number of bytes read since the last call.
+
+  Raises:
+    UserError: see `read_lines`; or there is no text.
+  """
+  lines = itertools.chain.from_iterable(
+    read_lines(path, _differences(progress) if progress else None) for path in files
+  )
+  documents = list(split_documents(lines, encode))
+  if not documents:
+    raise UserError(
+      f"expected one sentence a line, found no text in {', '.join(files)}; give files with text"
+    )
+  return documents
+
+
+def _differences(progress: Callable[[int], object]) -> Callable[[int], None]:
+  last = 0
+
+  def report(position: int) -> None:
+    nonlocal last
+    progress(position - last)
+    last = position
+
+  return report

@@ -1,0 +1,62 @@
+"""Creates masked-LM and next-sentence TFRecords from text, one sentence a line.
+
+Documents are apart by blank lines.  See docs/data.md.
+"""
+
+from __future__ import annotations
+
+from absl import flags, logging
+
+from bert_tf import script
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+  "input_file", None, "Text files: a path, a glob, or a comma-separated list; gzip if named .gz."
+)
+flags.DEFINE_string(
+  "output_file",
+  None,
+  "TFRecord file, or a comma-separated list that the records are dealt to in turn; gzip if named "
+  ".gz.",
+)
+flags.DEFINE_string("vocab_file", None, "The vocabulary file of the BERT model.")
+flags.DEFINE_bool(
+  "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
+)
+flags.DEFINE_bool(
+  "do_whole_word_mask", False, "Mask all pieces of a word or none, rather than single pieces."
+)
+flags.DEFINE_integer("max_seq_length", 128, "Maximum sequence length, in pieces.")
+flags.DEFINE_integer("max_predictions_per_seq", 20, "Maximum number of masked-LM predictions.")
+flags.DEFINE_integer("random_seed", 12345, "Equal seeds and inputs give equal records.")
+flags.DEFINE_integer("dupe_factor", 10, "How many times to go over the input, with new masks.")
+flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the pieces to predict.")
+flags.DEFINE_float("short_seq_prob", 0.1, "Share of sequences to make shorter than the maximum.")
+flags.mark_flags_as_required(["input_file", "output_file", "vocab_file"])
+
+
+def main() -> None:
+  """Creates the records that the flags describe."""
+  logging.set_verbosity(logging.INFO)
+  from bert_tf.data import creation, inputs
+  from bert_tf.data.instances import InstanceOptions
+  from bert_tf.tokenization import FullTokenizer
+
+  options = InstanceOptions(
+    max_seq_length=FLAGS.max_seq_length,
+    max_predictions_per_seq=FLAGS.max_predictions_per_seq,
+    random_seed=FLAGS.random_seed,
+    dupe_factor=FLAGS.dupe_factor,
+    masked_lm_prob=FLAGS.masked_lm_prob,
+    short_seq_prob=FLAGS.short_seq_prob,
+    do_whole_word_mask=FLAGS.do_whole_word_mask,
+  )
+  input_files = inputs.input_files(FLAGS.input_file)
+  output_files = inputs.output_files(FLAGS.output_file, input_files)
+  tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
+  creation.create_pretraining_data(input_files, output_files, tokenizer, options)
+
+
+if __name__ == "__main__":
+  script.run(main)
