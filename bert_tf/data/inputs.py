@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import tempfile
 
 from bert_tf.errors import UserError
 
@@ -78,9 +79,10 @@ def check_writable(path: str, what: str) -> None:
   directory = os.path.dirname(path) or "."
   try:
     os.makedirs(directory, exist_ok=True)
+    # Asking for permission is not enough: the file system may be read-only or of a special kind.
+    with tempfile.TemporaryFile(dir=directory):
+      pass
   except OSError as error:
     raise UserError(
-      f"{what}: cannot create the directory {directory!r}: {error.strerror}; give another path"
+      f"{what}: cannot write in the directory {directory!r}: {error.strerror}; give another path"
     ) from error
-  if not os.access(directory, os.W_OK | os.X_OK):
-    raise UserError(f"{what}: no permission to write in {directory!r}; give another path")

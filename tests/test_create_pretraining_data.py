@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bert_tf.data import records
+
+DEFAULTS = {
+  "input_file": None,
+  "output_file": None,
+  "vocab_file": None,
+  "do_lower_case": True,
+  "do_whole_word_mask": False,
+  "max_seq_length": 128,
+  "max_predictions_per_seq": 20,
+  "random_seed": 12345,
+  "dupe_factor": 10,
+  "masked_lm_prob": 0.15,
+  "short_seq_prob": 0.1,
+}
+
+
+@pytest.fixture
+def script(root, golden, tmp_path):
+  """Runs the script as a user does, in an empty directory."""
+
+  def run(**flags) -> subprocess.CompletedProcess:
+    flags = {
+      "input_file": golden / "corpus.txt",
+      "output_file": "out.tfrecord",
+      "vocab_file": golden / "vocab.txt",
+      **flags,
+    }
+    return subprocess.run(
+      [sys.executable, root / "create_pretraining_data.py"]
+      + [f"--{name}={value}" for name, value in flags.items() if value is not None],
+      cwd=tmp_path,
+      capture_output=True,
+      text=True,
+      timeout=120,
+    )
+
+  return run
+
+
+def test_flags_are_the_originals(root):
+  code = (
+    "import create_pretraining_data as script, json;"
+    "print(json.dumps({n: script.FLAGS[n].default for n in script.FLAGS}))"
+  )
+  result = subprocess.run(
+    [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+  )
+  defaults = json.loads(result.stdout)
+  assert {name: defaults[name] for name in DEFAULTS} == DEFAULTS
+
+
+def test_golden_through_the_script(script, golden, tmp_path):
+  result = script(
+    max_seq_length=64,
+    max_predictions_per_seq=10,
+    dupe_factor=3,
+    do_lower_case=False,
+    do_whole_word_mask=True,
+    random_seed=7,
+    vocab_file=golden / "vocab_cased.txt",
+  )
+  assert result.returncode == 0, result.stderr
+  with gzip.open(golden / "pretrain" / "cased_wwm_seed7.jsonl.gz", "rt") as file:
+    expected = [json.loads(line) for line in file]
+  path = tmp_path / "out.tfrecord"
+  assert [records.decode_example(data) for data in records.read_records(path)] == expected
+  for line in ("*** Reading from input files ***", "*** Example ***", "Wrote 309 total instances"):
+    assert line in result.stderr
+  assert result.stderr.count("*** Example ***") == 20
+  assert os.listdir(tmp_path) == ["out.tfrecord"]
+
+
+@pytest.mark.parametrize(
+  "flags, message",
+  [
+    ({"input_file": "none*.txt"}, "--input_file: expected files that match 'none*.txt'"),
+    ({"input_file": None}, "input_file"),
+    ({"vocab_file": "none.txt"}, "vocab_file: expected a file, found nothing at 'none.txt'"),
+    ({"output_file": "/proc/none/out"}, "--output_file: cannot write in the directory"),
+    ({"max_seq_length": 4}, "--max_seq_length: expected at least 5, found 4"),
+    ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq: expected at least 1"),
+    ({"dupe_factor": 0}, "--dupe_factor: expected at least 1"),
+    ({"masked_lm_prob": 1.5}, "--masked_lm_prob: expected a number from 0 to 1"),
+    ({"short_seq_prob": -1}, "--short_seq_prob: expected a number from 0 to 1"),
+  ],
+)
+def test_mistakes_are_one_line(script, tmp_path, flags, message):
+  result = script(**flags)
+  assert result.returncode == 1
+  assert message in result.stderr
+  assert "Traceback" not in result.stderr
+  assert os.listdir(tmp_path) == []
