@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bert_tf.checkpoints import names
+from bert_tf.checkpoints import formats, names
+from bert_tf.checkpoints.formats import config_file, read_config, vocabulary_file
 from bert_tf.checkpoints.report import LoadReport, compare
-from bert_tf.errors import UserError
 
 if TYPE_CHECKING:
   import keras
 
-__all__ = ["LoadReport", "load"]
+__all__ = ["LoadReport", "config_file", "load", "read_config", "vocabulary_file"]
 
 
 def load(model: keras.Model, path: str, allow_missing: Iterable[str] = ()) -> LoadReport:
@@ -20,7 +20,7 @@ def load(model: keras.Model, path: str, allow_missing: Iterable[str] = ()) -> Lo
 
   Args:
     model: a `BertModel` or one of the models of `bert_tf.heads`.
-    path: a checkpoint prefix, file or directory.
+    path: a checkpoint prefix, file or directory, or `hf://organisation/name[@revision]`.
     allow_missing: names of weights, or patterns such as "cls/*", that may be missing from the
       checkpoint or have another shape there; they keep their initial values.
 
@@ -31,19 +31,11 @@ def load(model: keras.Model, path: str, allow_missing: Iterable[str] = ()) -> Lo
     UserError: there is no checkpoint at `path`, it is damaged, or a weight is missing or of
       another shape and not allowed to be. The model is then unchanged.
   """
-  from bert_tf.checkpoints import tf1
-
-  prefix = tf1.find(path)
-  if prefix is None:
-    raise UserError(
-      f"init checkpoint: expected a checkpoint, found none at {path!r}; give the prefix of the"
-      " .index file, such as uncased_L-12_H-768_A-12/bert_model.ckpt"
-    )
-  reader = tf1.Reader(prefix)
+  reader = formats.open_checkpoint(path)
   variables = names.named_variables(model)
   report = compare(
-    prefix,
-    tf1.FORMAT,
+    reader.path,
+    reader.format,
     {name: tuple(variable.shape) for name, variable in variables.items()},
     {name: shape for name, shape in reader.shapes.items() if not names.is_slot(name)},
     allow_missing,

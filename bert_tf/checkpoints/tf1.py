@@ -44,9 +44,11 @@ def find(path: str) -> str | None:
 class Reader:
   """Reads the tensors of a checkpoint one at a time, by name."""
 
+  format = FORMAT
+
   def __init__(self, prefix: str):
     """Opens a checkpoint; raises UserError where its index is damaged or a shard is missing."""
-    self.prefix = prefix
+    self.path = prefix
     try:
       self._reader = tf.train.load_checkpoint(prefix)
       shapes = self._reader.get_variable_to_shape_map()
@@ -59,7 +61,7 @@ class Reader:
     try:
       return self._reader.get_tensor(name)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-      raise UserError(_damaged(self.prefix, error)) from error
+      raise UserError(_damaged(self.path, error)) from error
 
 
 def _damaged(prefix: str, error: Exception) -> str:

@@ -1,0 +1,87 @@
+"""Models on the Hugging Face hub, named `hf://organisation/name[@revision]`."""
+
+from __future__ import annotations
+
+import os
+
+from bert_tf.checkpoints import huggingface
+from bert_tf.errors import UserError
+
+SCHEME = "hf://"
+_DESCRIPTION = [
+  "config.json", "bert_config.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"
+]  # fmt: skip
+# What to fetch: the first of these kinds of weights that a repository has.
+_WEIGHTS = (
+  ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"],
+  ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"],
+  ["tf_model.h5"],
+  ["bert_model.ckpt*"],
+)
+
+
+def is_hub_id(path: str) -> bool:
+  """Whether `path` names a model on the hub."""
+  return path.startswith(SCHEME)
+
+
+def fetch(path: str) -> str:
+  """Returns the directory in huggingface_hub's cache that holds a model; downloads what is absent.
+
+  The library's environment variables apply: HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE.
+
+  Raises:
+    UserError: the id is malformed, the model does not exist, has no BERT weights, or could
+      not be fetched (network, checksum, disk).
+  """
+  repository, _, revision = path.removeprefix(SCHEME).partition("@")
+  if not repository or repository.count("/") > 1:
+    raise UserError(
+      f"expected {SCHEME}organisation/name or {SCHEME}organisation/name@revision, found {path!r}"
+    )
+  for patterns in _WEIGHTS:
+    directory = _snapshot(path, repository, revision or None, [*_DESCRIPTION, *patterns])
+    if huggingface.find(directory) or _has_index(directory):
+      return directory
+  raise UserError(
+    f"{path}: expected one of {', '.join(huggingface.WEIGHT_FILES)}, found none of them in this"
+    " repository or, offline, in the cache"
+  )
+
+
+def _has_index(directory: str) -> bool:
+  return any(name.endswith(".ckpt.index") for name in os.listdir(directory))
+
+
+def _snapshot(path: str, repository: str, revision: str | None, patterns: list[str]) -> str:
+  import huggingface_hub
+  from huggingface_hub import errors
+
+  try:
+    return huggingface_hub.snapshot_download(
+      repository, revision=revision, allow_patterns=patterns, library_name="bert_tf"
+    )
+  except errors.HFValidationError as error:
+    raise UserError(f"{path}: no valid name of a model: {_first_line(error)}") from error
+  except errors.RevisionNotFoundError as error:
+    raise UserError(f"{path}: the hub has this model but no revision {revision!r}") from error
+  except errors.GatedRepoError as error:
+    raise UserError(
+      f"{path}: this model asks for its terms to be accepted; do so on its page and set HF_TOKEN"
+    ) from error
+  except errors.RepositoryNotFoundError as error:
+    raise UserError(
+      f"{path}: the hub has no such model, or it is private and HF_TOKEN is not set"
+    ) from error
+  except errors.LocalEntryNotFoundError as error:
+    raise UserError(
+      f"{path}: not in the cache, and the hub cannot be reached ({_first_line(error)}); check the"
+      " connection, HF_ENDPOINT and HF_HUB_OFFLINE"
+    ) from error
+  except (errors.HfHubHTTPError, OSError) as error:
+    raise UserError(f"{path}: cannot be fetched: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+  text = str(error).strip()
+  return text.splitlines()[0] if text else type(error).__name__

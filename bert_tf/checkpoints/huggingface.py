@@ -1,0 +1,188 @@
+"""Hugging Face's format: a directory of weights, `config.json` and vocabulary."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+
+from bert_tf.checkpoints.tables import SAME, TRANSPOSED, Layout, Table
+from bert_tf.checkpoints.tensor_files import (
+  Hdf5File,
+  SafetensorsFile,
+  Shape,
+  ShardedFiles,
+  TensorFile,
+)
+from bert_tf.checkpoints.torch_file import TorchFile
+from bert_tf.errors import UserError
+
+FORMAT = "Hugging Face"
+
+# The files that hold the weights, the preferred one first.
+WEIGHT_FILES = (
+  "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+  "pytorch_model.bin.index.json", "tf_model.h5",
+)  # fmt: skip
+
+_LAYER, _THEIR_LAYER = "bert/encoder/layer_{}", "bert.encoder.layer.{}"
+_TRANSFORM, _THEIR_TRANSFORM = "cls/predictions/transform", "cls.predictions.transform"
+
+# The names of transformers' PyTorch classes. Dense kernels are stored [out, in] there.
+TABLE = Table([
+  ("bert/embeddings/word_embeddings", "bert.embeddings.word_embeddings.weight"),
+  ("bert/embeddings/token_type_embeddings", "bert.embeddings.token_type_embeddings.weight"),
+  ("bert/embeddings/position_embeddings", "bert.embeddings.position_embeddings.weight"),
+  ("bert/embeddings/LayerNorm/gamma", "bert.embeddings.LayerNorm.weight"),
+  ("bert/embeddings/LayerNorm/beta", "bert.embeddings.LayerNorm.bias"),
+  (f"{_LAYER}/attention/self/query/kernel", f"{_THEIR_LAYER}.attention.self.query.weight",
+   TRANSPOSED),
+  (f"{_LAYER}/attention/self/query/bias", f"{_THEIR_LAYER}.attention.self.query.bias"),
+  (f"{_LAYER}/attention/self/key/kernel", f"{_THEIR_LAYER}.attention.self.key.weight",
+   TRANSPOSED),
+  (f"{_LAYER}/attention/self/key/bias", f"{_THEIR_LAYER}.attention.self.key.bias"),
+  (f"{_LAYER}/attention/self/value/kernel", f"{_THEIR_LAYER}.attention.self.value.weight",
+   TRANSPOSED),
+  (f"{_LAYER}/attention/self/value/bias", f"{_THEIR_LAYER}.attention.self.value.bias"),
+  (f"{_LAYER}/attention/output/dense/kernel", f"{_THEIR_LAYER}.attention.output.dense.weight",
+   TRANSPOSED),
+  (f"{_LAYER}/attention/output/dense/bias", f"{_THEIR_LAYER}.attention.output.dense.bias"),
+  (f"{_LAYER}/attention/output/LayerNorm/gamma",
+   f"{_THEIR_LAYER}.attention.output.LayerNorm.weight"),
+  (f"{_LAYER}/attention/output/LayerNorm/beta",
+   f"{_THEIR_LAYER}.attention.output.LayerNorm.bias"),
+  (f"{_LAYER}/intermediate/dense/kernel", f"{_THEIR_LAYER}.intermediate.dense.weight",
+   TRANSPOSED),
+  (f"{_LAYER}/intermediate/dense/bias", f"{_THEIR_LAYER}.intermediate.dense.bias"),
+  (f"{_LAYER}/output/dense/kernel", f"{_THEIR_LAYER}.output.dense.weight", TRANSPOSED),
+  (f"{_LAYER}/output/dense/bias", f"{_THEIR_LAYER}.output.dense.bias"),
+  (f"{_LAYER}/output/LayerNorm/gamma", f"{_THEIR_LAYER}.output.LayerNorm.weight"),
+  (f"{_LAYER}/output/LayerNorm/beta", f"{_THEIR_LAYER}.output.LayerNorm.bias"),
+  ("bert/pooler/dense/kernel", "bert.pooler.dense.weight", TRANSPOSED),
+  ("bert/pooler/dense/bias", "bert.pooler.dense.bias"),
+  (f"{_TRANSFORM}/dense/kernel", f"{_THEIR_TRANSFORM}.dense.weight", TRANSPOSED),
+  (f"{_TRANSFORM}/dense/bias", f"{_THEIR_TRANSFORM}.dense.bias"),
+  (f"{_TRANSFORM}/LayerNorm/gamma", f"{_THEIR_TRANSFORM}.LayerNorm.weight"),
+  (f"{_TRANSFORM}/LayerNorm/beta", f"{_THEIR_TRANSFORM}.LayerNorm.bias"),
+  ("cls/predictions/output_bias", "cls.predictions.bias"),
+  ("cls/seq_relationship/output_weights", "cls.seq_relationship.weight"),
+  ("cls/seq_relationship/output_bias", "cls.seq_relationship.bias"),
+  ("output_weights", "classifier.weight"),
+  ("output_bias", "classifier.bias"),
+  ("cls/squad/output_weights", "qa_outputs.weight"),
+  ("cls/squad/output_bias", "qa_outputs.bias"),
+])  # fmt: skip
+
+# The names in tf_model.h5 are ours but for these.
+_H5_TABLE = Table([
+  ("bert/embeddings/word_embeddings", "bert/embeddings/word_embeddings/weight"),
+  ("bert/embeddings/token_type_embeddings", "bert/embeddings/token_type_embeddings/embeddings"),
+  ("bert/embeddings/position_embeddings", "bert/embeddings/position_embeddings/embeddings"),
+  ("cls/predictions/output_bias", "cls/predictions/bias"),
+  ("cls/seq_relationship/output_weights", "cls/seq_relationship/kernel", TRANSPOSED),
+  ("cls/seq_relationship/output_bias", "cls/seq_relationship/bias"),
+  ("output_weights", "classifier/kernel", TRANSPOSED),
+  ("output_bias", "classifier/bias"),
+  ("cls/squad/output_weights", "qa_outputs/kernel", TRANSPOSED),
+  ("cls/squad/output_bias", "qa_outputs/bias"),
+])  # fmt: skip
+
+# The masked-LM output weights; BERT has none but its word embeddings.
+_DECODER = "cls.predictions.decoder.weight"
+# The decoder's bias is the head's bias under a second name; position_ids is 0, 1, 2, ...
+_REDUNDANT = frozenset({"cls.predictions.decoder.bias", "bert.embeddings.position_ids"})
+
+
+def find(path: str) -> str | None:
+  """Returns the file with the weights that `path` means, or None where it means none.
+
+  `path` is a directory or one of the files of `WEIGHT_FILES`, under whatever name.
+  """
+  if os.path.isdir(path):
+    candidates = (os.path.join(path, name) for name in WEIGHT_FILES)
+    return next((file for file in candidates if os.path.isfile(file)), None)
+  endings = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index.json")
+  return path if path.endswith(endings) and os.path.isfile(path) else None
+
+
+def _open(path: str) -> TensorFile:
+  if path.endswith(".index.json"):
+    return ShardedFiles(path, _open)
+  if path.endswith(".safetensors"):
+    return SafetensorsFile(path)
+  return Hdf5File(path) if path.endswith(".h5") else TorchFile(path)
+
+
+class Reader:
+  """Reads the tensors of a Hugging Face model one at a time, by the original's names."""
+
+  format = FORMAT
+
+  def __init__(self, path: str):
+    """Opens a weight file, see `find`; raises UserError where it is damaged or no BERT."""
+    self.path = path
+    self._file = _open(path)
+    self._names: dict[str, tuple[str, Layout]] = {}
+    self._decoder: str | None = None
+    is_h5 = path.endswith(".h5")
+    translate = _from_h5 if is_h5 else _from_torch
+    prefix = "" if is_h5 or any(n.startswith("bert.") for n in self._file.shapes) else "bert."
+    for name in self._file.shapes:
+      if name.removeprefix("bert.") == _DECODER:
+        self._decoder = name
+        continue
+      found = translate(name, prefix)
+      if found:
+        self._names[found[0]] = name, found[1]
+    self.shapes: dict[str, Shape] = {
+      ours: layout.shape(self._file.shapes[name])
+      for ours, (name, layout) in sorted(self._names.items())
+    }
+
+  def read(self, name: str) -> np.ndarray:
+    """Returns a tensor in the original's layout; raises UserError where it is damaged.
+
+    Raises UserError too for the bias of a masked-LM head whose output weights are not the
+    word embeddings: no BERT computes such a head's outputs.
+    """
+    theirs, layout = self._names[name]
+    if name == "cls/predictions/output_bias" and self._decoder:
+      self._check_tied()
+    return layout.from_theirs(self._file.read(theirs))
+
+  def _check_tied(self) -> None:
+    words = self._names.get("bert/embeddings/word_embeddings", ("", SAME))[0]
+    if isinstance(self._file, TorchFile) and self._file.shares_storage(self._decoder, words):
+      return
+    if not words or not np.array_equal(self._file.read(self._decoder), self._file.read(words)):
+      raise UserError(
+        f"{self.path}: expected masked-LM output weights that are the word embeddings, found"
+        f" other ones in {self._decoder}; BERT ties them, so this head cannot be loaded"
+      )
+
+
+def _from_torch(name: str, prefix: str) -> tuple[str, Layout] | None:
+  if not name.startswith(("bert.", "cls.", "classifier.", "qa_outputs.")):
+    name = prefix + name
+  if name in _REDUNDANT:
+    return None
+  # Models of the years 2018 and 2019 have TensorFlow's names for the parameters of LayerNorm.
+  name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+  name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+  return TABLE.from_theirs(name) or (name, SAME)
+
+
+def _from_h5(name: str, unused_prefix: str) -> tuple[str, Layout] | None:
+  """`bert/tf_bert_for_masked_lm/bert/encoder/layer_._0/...:0` -> `bert/encoder/layer_0/...`."""
+  name = name.removesuffix(":0").replace("layer_._", "layer_").replace("___cls", "/cls")
+  tops = [m.end() for m in re.finditer(r"(?:^|/)(?=(?:bert|cls|classifier|qa_outputs)/)", name)]
+  # Group names of Keras and the class of the model come first, and may be "bert" too.
+  name = name[tops[-1] :] if tops else name
+  name = re.sub(r"^(bert/embeddings/\w+)/(weight|embeddings)$", _embedding_spelling, name)
+  return _H5_TABLE.from_theirs(name) or (name, SAME)
+
+
+def _embedding_spelling(match: re.Match[str]) -> str:
+  spelling = "weight" if match[1].endswith("word_embeddings") else "embeddings"
+  return f"{match[1]}/{spelling}"

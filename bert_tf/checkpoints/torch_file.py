@@ -1,0 +1,237 @@
+"""Reads tensors from files of `torch.save` without torch and without running what is in them.
+
+A pickle is a program. This reader runs it with an interpreter that knows no functions but those
+that describe tensors, written here, and so yields where every tensor's bytes are; the bytes
+themselves are no pickle. Everything else in the file, such as a call of `os.system`, is refused.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import pickle
+import pickletools
+import zipfile
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from bert_tf.checkpoints.tensor_files import Shape, as_float32, check_content, damaged
+from bert_tf.errors import UserError
+
+_WHAT = "a complete file of torch.save"
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+# The pickle of a BERT describes some hundred tensors in some ten kilobytes.
+_MAX_PICKLE_BYTES = 1 << 26
+
+_DTYPES = {
+  "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16",
+  "BFloat16Storage": "bfloat16", "LongStorage": "int64", "IntStorage": "int32",
+  "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8", "BoolStorage": "bool",
+}  # fmt: skip
+
+
+class _StorageType(NamedTuple):
+  dtype: np.dtype
+
+
+class _Storage(NamedTuple):
+  dtype: np.dtype
+  key: str
+  size: int  # in elements
+
+
+class _Tensor(NamedTuple):
+  storage: _Storage
+  offset: int
+  shape: Shape
+  strides: tuple[int, ...]
+
+
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *unused: Any) -> _Tensor:
+  """Stands for torch's functions of similar names; checks that the tensor fits its storage."""
+  if not isinstance(storage, _Storage) or not isinstance(offset, int):
+    raise pickle.UnpicklingError("a tensor without storage")
+  shape, strides = tuple(shape), tuple(strides)
+  if len(shape) != len(strides) or not all(
+    isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides)
+  ):
+    raise pickle.UnpicklingError("a tensor of impossible shape")
+  size = int(np.prod([int(n) for n in shape], dtype=object)) if shape else 1
+  last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+  if size and (last >= storage.size or size > storage.size):
+    raise pickle.UnpicklingError("a tensor that is larger than its storage")
+  return _Tensor(storage, offset, shape, strides)
+
+
+def _rebuild_parameter(tensor: Any, *unused: Any) -> Any:
+  return tensor
+
+
+_FUNCTIONS = {
+  ("collections", "OrderedDict"): collections.OrderedDict,
+  ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+  ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+  ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+}
+
+
+def _storage_type(name: str) -> _StorageType:
+  import ml_dtypes
+
+  dtype = _DTYPES[name]
+  return _StorageType(np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype))
+
+
+class _Unpickler(pickle.Unpickler):
+  """Builds dictionaries, lists, numbers, strings and `_Tensor`s; refuses everything else."""
+
+  def find_class(self, module: str, name: str) -> Any:
+    if module == "torch" and name in _DTYPES:
+      return _storage_type(name)
+    if (module, name) not in _FUNCTIONS:
+      # `collections` of a dictionary's attributes, functions, classes: a state dict needs none.
+      raise _Refused(f"{module}.{name}")
+    return _FUNCTIONS[module, name]
+
+  def persistent_load(self, pid: Any) -> _Storage:
+    if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
+      raise pickle.UnpicklingError("a reference to something that is no storage")
+    kind, key, size = pid[1], pid[2], pid[4]
+    if not isinstance(kind, _StorageType) or not isinstance(key, str) or not isinstance(size, int):
+      raise pickle.UnpicklingError("a storage of unknown type")
+    if len(pid) > 5 and pid[5] is not None:
+      raise pickle.UnpicklingError("a view of a storage, as torch 0.1 wrote it")
+    return _Storage(kind.dtype, key, size)
+
+
+class _Refused(Exception):
+  """The pickle asks for a function that a file of tensors does not need."""
+
+
+def _unpickle(file: BinaryIO, path: str) -> Any:
+  """Runs one pickle of a stream that may go on after it."""
+  start = file.tell()
+  try:
+    end = start
+    for opcode, argument, position in pickletools.genops(file):
+      # The interpreter would make room for as many entries as this number says.
+      if opcode.name in ("PUT", "LONG_BINPUT") and argument > position:
+        raise pickle.UnpicklingError("a memo entry out of range")
+      if position - start > _MAX_PICKLE_BYTES:
+        raise pickle.UnpicklingError("a pickle of unreasonable size")
+      end = position
+    length = end + 1 - start
+    file.seek(start)
+    value = _Unpickler(io.BytesIO(file.read(length))).load()
+    file.seek(start + length)
+    return value
+  except _Refused as error:
+    raise UserError(
+      f"{path}: refused: this pickle would run {error}, and weights need no code; take the"
+      " model from a source that you trust, as safetensors where it has them"
+    ) from error
+  except (
+    pickle.UnpicklingError, ValueError, TypeError, EOFError, AttributeError, IndexError, KeyError,
+    OverflowError, MemoryError, RecursionError, ImportError,
+  ) as error:  # fmt: skip
+    raise damaged(path, _WHAT, error or type(error).__name__) from error
+
+
+class TorchFile:
+  """A `pytorch_model.bin`, in the zip format of torch 1.6 and later or in the older one."""
+
+  def __init__(self, path: str):
+    """Reads where the tensors are; raises UserError for anything but a dictionary of tensors."""
+    self.path = check_content(path, "weights")
+    self._zip: zipfile.ZipFile | None = None
+    self._offsets: dict[str, int] = {}
+    with open(path, "rb") as file:
+      is_zip = file.read(4) == b"PK\x03\x04"
+    values = self._open_zip() if is_zip else self._open_legacy()
+    if not isinstance(values, dict):
+      raise UserError(f"{path}: expected a dictionary of tensors, found {type(values).__name__}")
+    self._tensors = {
+      name: value
+      for name, value in values.items()
+      if isinstance(name, str) and isinstance(value, _Tensor)
+    }
+    if not self._tensors:
+      raise UserError(f"{path}: expected a dictionary of tensors, found none in it")
+    self.shapes: dict[str, Shape] = {name: t.shape for name, t in self._tensors.items()}
+
+  def _open_zip(self) -> Any:
+    try:
+      self._zip = zipfile.ZipFile(self.path)
+      pickles = [n for n in self._zip.namelist() if n.endswith("/data.pkl")]
+      if len(pickles) != 1:
+        raise zipfile.BadZipFile("no data.pkl")
+      self._folder = pickles[0].removesuffix("data.pkl")
+      if self._zip.getinfo(pickles[0]).file_size > _MAX_PICKLE_BYTES:
+        raise zipfile.BadZipFile("a pickle of unreasonable size")
+      if self._folder + "byteorder" in self._zip.namelist():
+        order = self._zip.read(self._folder + "byteorder")
+        if order != b"little":
+          raise zipfile.BadZipFile(f"byte order {order[:10]!r}")
+      stream = io.BytesIO(self._zip.read(pickles[0]))
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+      raise damaged(self.path, _WHAT, error) from error
+    return _unpickle(stream, self.path)
+
+  def _open_legacy(self) -> Any:
+    with open(self.path, "rb") as file:
+      if _unpickle(file, self.path) != _LEGACY_MAGIC:
+        raise damaged(self.path, _WHAT, "no magic number")
+      _unpickle(file, self.path)  # protocol version
+      system = _unpickle(file, self.path)
+      if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise damaged(self.path, _WHAT, "a big-endian or unknown system")
+      values = _unpickle(file, self.path)
+      keys = _unpickle(file, self.path)
+      sizes = self._storage_bytes(values)
+      for key in keys if isinstance(keys, list) else []:
+        # Each storage is its number of elements, 8 bytes, and then its bytes.
+        self._offsets[key] = file.tell() + 8
+        file.seek(8 + sizes.get(key, 0), io.SEEK_CUR)
+      end = file.tell()
+      if file.seek(0, io.SEEK_END) < end:
+        raise damaged(self.path, _WHAT, f"{file.tell()} bytes instead of {end}")
+    return values
+
+  @staticmethod
+  def _storage_bytes(values: Any) -> dict[str, int]:
+    tensors = values.values() if isinstance(values, dict) else ()
+    storages = [t.storage for t in tensors if isinstance(t, _Tensor)]
+    return {storage.key: storage.size * storage.dtype.itemsize for storage in storages}
+
+  def read(self, name: str) -> np.ndarray:
+    """Returns one tensor."""
+    tensor = self._tensors[name]
+    data = self._read_storage(tensor.storage)
+    view = np.lib.stride_tricks.as_strided(
+      data[tensor.offset :] if tensor.shape else data[tensor.offset : tensor.offset + 1],
+      tensor.shape,
+      [stride * data.itemsize for stride in tensor.strides],
+      writeable=False,
+    )
+    return as_float32(np.ascontiguousarray(view))
+
+  def shares_storage(self, first: str, second: str) -> bool:
+    """Whether two names stand for the same tensor."""
+    return self._tensors.get(first) == self._tensors.get(second)
+
+  def _read_storage(self, storage: _Storage) -> np.ndarray:
+    wanted = storage.size * storage.dtype.itemsize
+    try:
+      if self._zip:
+        info = self._zip.getinfo(f"{self._folder}data/{storage.key}")
+        if info.file_size < wanted:
+          raise EOFError(f"{info.file_size} bytes of {wanted}")
+        content = self._zip.read(info)
+      else:
+        with open(self.path, "rb") as file:
+          file.seek(self._offsets[storage.key])
+          content = file.read(wanted)
+      return np.frombuffer(content, storage.dtype, storage.size)
+    except (zipfile.BadZipFile, OSError, KeyError, EOFError, ValueError, RuntimeError) as error:
+      raise damaged(self.path, _WHAT, error) from error
