@@ -150,6 +150,14 @@ class BertConfig:
         " lower it"
       )
 
+  def check_vocabulary_size(self, num_tokens: int, vocab_file: str) -> None:
+    """Raises UserError where the vocabulary is not as long as the word embedding table."""
+    if num_tokens != self.vocab_size:
+      raise UserError(
+        f"{vocab_file}: expected the {self.vocab_size} tokens that the config's vocab_size says,"
+        f" found {num_tokens}; take the vocabulary and the config of one and the same model"
+      )
+
 
 def _nearest(name: str, valid: list[str] | tuple[str, ...]) -> str:
   matches = difflib.get_close_matches(name, valid, n=1)
