@@ -1,0 +1,118 @@
+"""The flags that the run_* scripts share, and the options made from them."""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+from bert_tf.training.options import DTYPES, STRATEGIES, DeviceOptions, TrainingOptions
+
+FLAGS = flags.FLAGS
+
+
+def define_model_flags() -> None:
+  """Defines what every script needs to know of the model; output_dir is required."""
+  flags.DEFINE_string(
+    "bert_config_file",
+    None,
+    "JSON file with the configuration of the model: Google's bert_config.json or Hugging Face's"
+    " config.json.",
+  )
+  flags.DEFINE_string("output_dir", None, "Directory for checkpoints and results.")
+  flags.DEFINE_string(
+    "init_checkpoint",
+    None,
+    "Checkpoint to start from, usually a pre-trained BERT: a prefix such as"
+    " uncased_L-12_H-768_A-12/bert_model.ckpt, or a directory.",
+  )
+  flags.DEFINE_list(
+    "allow_missing",
+    [],
+    "Names of weights, or patterns such as 'cls/*', that the initial checkpoint need not hold;"
+    " they start at random.",
+  )
+  flags.mark_flags_as_required(["bert_config_file", "output_dir"])
+
+
+def define_training_flags() -> None:
+  """Defines how to train: the original's flags first, then our additions."""
+  flags.DEFINE_integer("train_batch_size", 32, "Examples in a batch, over all devices.")
+  flags.DEFINE_float("learning_rate", 5e-5, "The peak learning rate of AdamW.")
+  flags.DEFINE_integer("save_checkpoints_steps", 1000, "How often to save a checkpoint.")
+  flags.DEFINE_integer(
+    "iterations_per_loop", 1000, "The most steps to run before looking at signals and losses."
+  )
+  flags.DEFINE_alias("steps_per_loop", "iterations_per_loop")
+  flags.DEFINE_integer("keep_checkpoint_max", 5, "How many checkpoints to keep.")
+  flags.DEFINE_integer("log_steps", 100, "How often to log losses and speed.")
+  flags.DEFINE_integer(
+    "seed", 12345, "Seed of initial weights, of dropout and of the order of the data."
+  )
+  flags.DEFINE_integer(
+    "gradient_accumulation_steps", 1, "Compute a batch in so many pieces, to save memory."
+  )
+  flags.DEFINE_float("weight_decay", 0.01, "Rate of the decoupled weight decay.")
+  flags.DEFINE_float("max_grad_norm", 1.0, "Global norm to clip gradients to; 0: do not clip.")
+  flags.DEFINE_bool(
+    "recompute_activations",
+    False,
+    "Compute activations again in the backward pass instead of keeping them: slower, but it"
+    " takes far less memory.",
+  )
+
+
+def define_device_flags() -> None:
+  """Defines where to compute: the original's TPU flags first, then our additions."""
+  flags.DEFINE_bool("use_tpu", False, "Whether to use a TPU.")
+  flags.DEFINE_string("tpu_name", None, "Name of the Cloud TPU, or its grpc:// address.")
+  flags.DEFINE_string("tpu_zone", None, "Zone of the Cloud TPU, found by itself if not given.")
+  flags.DEFINE_string("gcp_project", None, "Project of the Cloud TPU, found by itself likewise.")
+  flags.DEFINE_string("master", None, "Address of the TPU, as tpu_name; the original's name.")
+  flags.DEFINE_integer("num_tpu_cores", 8, "Ignored: the number is found by itself.")
+  flags.DEFINE_enum(
+    "distribution_strategy",
+    "auto",
+    STRATEGIES,
+    "Devices to use; auto: a TPU if one is named, workers if TF_CONFIG names them, else all GPUs.",
+  )
+  flags.DEFINE_enum("dtype", "float32", list(DTYPES), "Type of activations and matrix products.")
+  flags.DEFINE_bool("enable_xla", False, "Whether to compile the step with XLA.")
+
+
+def adopt() -> None:
+  """Makes `--help` of the calling script show the flags of this module."""
+  flags.adopt_module_key_flags(sys.modules[__name__])
+
+
+def device_options() -> DeviceOptions:
+  """The devices that the flags ask for."""
+  return DeviceOptions(
+    distribution_strategy="tpu" if FLAGS.use_tpu else FLAGS.distribution_strategy,
+    dtype=FLAGS.dtype,
+    tpu_name=FLAGS.tpu_name or FLAGS.master,
+    tpu_zone=FLAGS.tpu_zone,
+    gcp_project=FLAGS.gcp_project,
+  )
+
+
+def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOptions:
+  """The training that the flags ask for."""
+  return TrainingOptions(
+    output_dir=FLAGS.output_dir,
+    num_train_steps=num_train_steps,
+    num_warmup_steps=num_warmup_steps,
+    train_batch_size=FLAGS.train_batch_size,
+    learning_rate=FLAGS.learning_rate,
+    init_checkpoint=FLAGS.init_checkpoint,
+    save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+    keep_checkpoint_max=FLAGS.keep_checkpoint_max,
+    steps_per_loop=FLAGS.iterations_per_loop,
+    log_steps=FLAGS.log_steps,
+    seed=FLAGS.seed,
+    weight_decay=FLAGS.weight_decay,
+    max_grad_norm=FLAGS.max_grad_norm,
+    gradient_accumulation_steps=FLAGS.gradient_accumulation_steps,
+    recompute_activations=FLAGS.recompute_activations,
+    enable_xla=FLAGS.enable_xla,
+  )

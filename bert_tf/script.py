@@ -12,14 +12,31 @@ from absl import app
 from bert_tf.errors import UserError
 
 
+class Stopped(Exception):
+  """A signal ended the work early, after everything was saved; the message says how to go on."""
+
+  def __init__(self, signal_number: int, message: str):
+    super().__init__(message)
+    self.exit_code = 128 + signal_number
+
+
 def run(main: Callable[[], None]) -> NoReturn:
   """Parses absl flags and calls `main()`.
 
-  Exit codes: 0 success, 1 wrong flags or a UserError, 130 interrupted from the keyboard.
+  Exit codes: 0 success, 1 wrong flags or a UserError, 128 + the number of the
+  signal that ended it early.
   """
-  # TensorFlow prints start-up notes about missing GPU libraries that no CPU user can act on.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  quiet_tensorflow()
   app.run(lambda unused_argv: call(main))
+
+
+def quiet_tensorflow() -> None:
+  """Hides TensorFlow's start-up notes; call it before TensorFlow is imported.
+
+  Without an NVIDIA driver its errors are hidden too: all it has to say is that there is none.
+  """
+  level = "2" if os.path.exists("/dev/nvidiactl") else "3"
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
 
 
 def call(main: Callable[[], None]) -> None:
@@ -29,6 +46,9 @@ def call(main: Callable[[], None]) -> None:
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
+  except Stopped as stopped:
+    print(f"stopped: {stopped}", file=sys.stderr)
+    sys.exit(stopped.exit_code)
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     sys.exit(130)

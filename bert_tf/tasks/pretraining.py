@@ -1,0 +1,126 @@
+"""Pretraining: masked LM and next sentence (paper, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import tensorflow as tf
+
+from bert_tf.checkpoints import names
+from bert_tf.config import BertConfig
+from bert_tf.data import pipelines, records
+from bert_tf.heads import PretrainingModel
+from bert_tf.tasks.task import Features, Task
+
+
+class PretrainingTask(Task):
+  """Predicts masked words and whether the second text follows the first."""
+
+  # An encoder alone is enough to start from.
+  allow_missing = names.PRETRAINING_HEAD + names.POOLER
+
+  def __init__(
+    self,
+    config: BertConfig,
+    files: Sequence[str],
+    max_seq_length: int,
+    max_predictions_per_seq: int,
+  ):
+    """Args: `files`, the TFRecords to train on; lengths as the records were written with."""
+    self._config = config
+    self._files = list(files)
+    self._spec = records.pretraining(max_seq_length, max_predictions_per_seq)
+
+  def create_model(self, dtype: str, recompute_activations: bool = False) -> PretrainingModel:
+    """See `Task`."""
+    return PretrainingModel(self._config, dtype, recompute_activations)
+
+  def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
+    """See `Task`."""
+    return pipelines.pretraining_dataset(self._files, self._spec, options)
+
+  def eval_dataset(self, files: Sequence[str], batch_size: int) -> tf.data.Dataset:
+    """The records of `files` in order, again and again, in full batches, as in the original."""
+    options = pipelines.ReadOptions(batch_size=batch_size, training=False)
+    return pipelines.pretraining_dataset(files, self._spec, options)
+
+  def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
+    """The number of masked words, and of sequences."""
+    return {
+      # The original's guard against a batch without a single masked word.
+      "masked_lm": tf.reduce_sum(features["masked_lm_weights"]) + 1e-5,
+      "next_sentence": tf.cast(tf.size(features["next_sentence_labels"]), tf.float32),
+    }
+
+  def loss_sums(self, outputs: dict[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
+    """Sums of cross entropies (`get_masked_lm_output`, `get_next_sentence_output`)."""
+    masked_lm, next_sentence = example_losses(outputs, features)
+    weights = tf.reshape(features["masked_lm_weights"], [-1])
+    return {
+      "masked_lm": tf.reduce_sum(masked_lm * weights),
+      "next_sentence": tf.reduce_sum(next_sentence),
+    }
+
+
+def example_losses(
+  outputs: dict[str, tf.Tensor], features: Features
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Cross entropies of every prediction, float32 [B * P], and of every pair, float32 [B]."""
+  return (
+    tf.nn.sparse_softmax_cross_entropy_with_logits(
+      tf.reshape(features["masked_lm_ids"], [-1]), outputs["masked_lm_logits"]
+    ),
+    tf.nn.sparse_softmax_cross_entropy_with_logits(
+      tf.reshape(features["next_sentence_labels"], [-1]), outputs["next_sentence_logits"]
+    ),
+  )
+
+
+class Evaluator:
+  """Streams the original's four evaluation metrics, and its `loss`, over batches."""
+
+  def __init__(self, model: PretrainingModel):
+    self._model = model
+
+  @tf.function(autograph=False)
+  def _sums(self, features: Features) -> dict[str, tf.Tensor]:
+    outputs = self._model(features, training=False)
+    masked_lm, next_sentence = example_losses(outputs, features)
+    weights = tf.reshape(features["masked_lm_weights"], [-1])
+    words = tf.reshape(features["masked_lm_ids"], [-1])
+    labels = tf.reshape(features["next_sentence_labels"], [-1])
+
+    def hits(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
+      return tf.cast(tf.argmax(logits, axis=-1, output_type=truth.dtype) == truth, tf.float32)
+
+    masked_lm_sum = tf.reduce_sum(masked_lm * weights)
+    return {
+      "masked_lm_hits": tf.reduce_sum(hits(outputs["masked_lm_logits"], words) * weights),
+      "masked_lm_loss": masked_lm_sum,
+      "masked_lm_weight": tf.reduce_sum(weights),
+      "next_sentence_hits": tf.reduce_sum(hits(outputs["next_sentence_logits"], labels)),
+      "next_sentence_loss": tf.reduce_sum(next_sentence),
+      "next_sentence_weight": tf.cast(tf.size(labels), tf.float32),
+      "batch_loss": masked_lm_sum / (tf.reduce_sum(weights) + 1e-5) + tf.reduce_mean(next_sentence),
+    }
+
+  def evaluate(self, batches: Iterable[Features]) -> dict[str, float]:
+    """Returns accuracies and mean losses by the original's names.
+
+    `loss` is the mean of the batches' training losses, as the original's Estimator reports it;
+    the others are means over all predictions.
+    """
+    totals: dict[str, float] = {}
+    steps = 0
+    for features in batches:
+      sums = self._sums(features)
+      totals = {k: totals.get(k, 0.0) + float(v) for k, v in sums.items()}
+      steps += 1
+    masked_lm, pairs = totals["masked_lm_weight"], totals["next_sentence_weight"]
+    return {
+      "loss": totals["batch_loss"] / steps,
+      "masked_lm_accuracy": totals["masked_lm_hits"] / masked_lm,
+      "masked_lm_loss": totals["masked_lm_loss"] / masked_lm,
+      "next_sentence_accuracy": totals["next_sentence_hits"] / pairs,
+      "next_sentence_loss": totals["next_sentence_loss"] / pairs,
+    }

@@ -1,0 +1,94 @@
+"""The checkpoints of a run: `model.ckpt-N` in its output directory, as the original lays them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+from absl import logging
+
+from bert_tf.checkpoints import names, tf1
+from bert_tf.errors import UserError
+
+State = Mapping[str, tf.Variable]
+
+
+class CheckpointManager:
+  """Saves, finds, restores and prunes the checkpoints of one output directory."""
+
+  def __init__(self, directory: str, state: Callable[[], State], keep_checkpoint_max: int):
+    """Args: `state`, gives the variables to save by name, `global_step` among them."""
+    self._directory = directory
+    self._state = state
+    self._keep = keep_checkpoint_max
+    self.latest_step: int | None = None
+
+  def save(self) -> str:
+    """Writes `model.ckpt-<global_step>`, then the state file, then prunes; returns the prefix."""
+    state = self._state()
+    step = int(state[names.GLOBAL_STEP].numpy())
+    prefix = os.path.join(self._directory, f"model.ckpt-{step}")
+    tf1.write(prefix, state)
+    self.latest_step = step
+    kept = complete_checkpoints(self._directory)
+    for old in kept[: -self._keep]:
+      tf1.delete(old)
+    _write_state_file(self._directory, kept[-self._keep :])
+    return prefix
+
+  def restore(self) -> str | None:
+    """Reads the newest complete checkpoint into the variables; None where there is none.
+
+    A broken checkpoint is named in the log and the next older one taken.
+
+    Raises:
+      UserError: the checkpoint is of another model or optimizer.
+    """
+    for prefix in reversed(complete_checkpoints(self._directory)):
+      try:
+        reader = tf1.Reader(prefix)
+        tensors = {name: reader.read(name) for name in reader.shapes}
+      except UserError as error:
+        logging.warning("%s; going back to the one before", error)
+        continue
+      self._assign(prefix, tensors)
+      self.latest_step = int(tensors[names.GLOBAL_STEP])
+      return prefix
+    return None
+
+  def _assign(self, prefix: str, tensors: Mapping) -> None:
+    state = self._state()
+    for name, variable in state.items():
+      expected = tuple(variable.shape)
+      found = tuple(tensors[name].shape) if name in tensors else None
+      if found != expected:
+        raise UserError(
+          f"{prefix}: expected {name} of shape {list(expected)}, found"
+          f" {'nothing' if found is None else list(found)}; it is of another model: give another"
+          " --output_dir, or the config that it was trained with"
+        )
+    for name, variable in state.items():
+      variable.assign(tensors[name])
+
+
+def complete_checkpoints(directory: str) -> list[str]:
+  """The prefixes `model.ckpt-N` whose files all exist, by rising N."""
+  found = {}
+  for path in glob.glob(os.path.join(glob.escape(directory), "model.ckpt-*.index")):
+    prefix = path.removesuffix(".index")
+    match = re.search(r"-(\d+)$", prefix)
+    if match and glob.glob(glob.escape(prefix) + ".data-*"):
+      found[int(match.group(1))] = prefix
+  return [found[step] for step in sorted(found)]
+
+
+def _write_state_file(directory: str, prefixes: list[str]) -> None:
+  """Writes the file `checkpoint`, by which TensorFlow finds the newest one."""
+  tf.compat.v1.train.update_checkpoint_state(
+    directory,
+    os.path.basename(prefixes[-1]),
+    [os.path.basename(prefix) for prefix in prefixes],
+  )

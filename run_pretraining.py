@@ -1,0 +1,58 @@
+"""Pretrains BERT with masked LM and next sentence prediction, and evaluates it."""
+
+from __future__ import annotations
+
+from absl import flags
+
+import training_flags
+from bert_tf import script
+
+FLAGS = flags.FLAGS
+
+training_flags.define_model_flags()
+flags.DEFINE_string(
+  "input_file", None, "TFRecords made by create_pretraining_data.py: globs or a comma list."
+)
+flags.DEFINE_string(
+  "eval_input_file", None, "TFRecords to evaluate on; default: those of --input_file."
+)
+flags.DEFINE_integer("max_seq_length", 128, "Length of the sequences; must be that of the records.")
+flags.DEFINE_integer(
+  "max_predictions_per_seq", 20, "Masked words per sequence; must be that of the records."
+)
+flags.DEFINE_bool("do_train", False, "Whether to train.")
+flags.DEFINE_bool("do_eval", False, "Whether to evaluate.")
+flags.DEFINE_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.")
+flags.DEFINE_integer("num_train_steps", 100000, "Number of training steps.")
+flags.DEFINE_integer("num_warmup_steps", 10000, "Number of warmup steps.")
+flags.DEFINE_integer("max_eval_steps", 100, "Number of batches to evaluate on.")
+training_flags.define_training_flags()
+training_flags.define_device_flags()
+training_flags.adopt()
+flags.mark_flag_as_required("input_file")
+
+
+def main() -> None:
+  """Checks the input, then trains and evaluates."""
+  from bert_tf.tasks import pretraining_run
+
+  pretraining_run.run(
+    pretraining_run.PretrainingRun(
+      bert_config_file=FLAGS.bert_config_file,
+      input_file=FLAGS.input_file,
+      eval_input_file=FLAGS.eval_input_file,
+      max_seq_length=FLAGS.max_seq_length,
+      max_predictions_per_seq=FLAGS.max_predictions_per_seq,
+      do_train=FLAGS.do_train,
+      do_eval=FLAGS.do_eval,
+      eval_batch_size=FLAGS.eval_batch_size,
+      max_eval_steps=FLAGS.max_eval_steps,
+      allow_missing=tuple(FLAGS.allow_missing),
+    ),
+    training_flags.training_options(FLAGS.num_train_steps, FLAGS.num_warmup_steps),
+    training_flags.device_options(),
+  )
+
+
+if __name__ == "__main__":
+  script.run(main)
