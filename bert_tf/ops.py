@@ -87,13 +87,15 @@ def attention_probs(query: tf.Tensor, key: tf.Tensor, bias: tf.Tensor) -> tf.Ten
   Args:
     query: [B, N, S, D].
     key: [B, N, S, D].
-    bias: float32, broadcasts to [B, N, S, S].
+    bias: broadcasts to [B, N, S, S]; any floating type, as Keras casts what layers are given to
+      their compute type.
 
   Returns:
     [B, N, S, S] in the type of `query`; rows sum to 1.
   """
   scores = tf.matmul(query, key, transpose_b=True)  # [B, N, S, S]
-  scores = tf.cast(scores, tf.float32) * (1.0 / math.sqrt(query.shape[-1])) + bias
+  scores = tf.cast(scores, tf.float32) * (1.0 / math.sqrt(query.shape[-1]))
+  scores += tf.cast(bias, tf.float32)
   return tf.cast(tf.nn.softmax(scores), query.dtype)
 
 

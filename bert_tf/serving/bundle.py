@@ -1,0 +1,168 @@
+"""Writes a SavedModel version that is complete and checked, or not there at all."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from bert_tf.errors import UserError
+
+# A fresh process imports TensorFlow and loads the bundle twice; a hang must not last for ever.
+_CHECK_SECONDS = 1800
+
+Samples = Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleOptions:
+  """Where and how a bundle is written.
+
+  Attributes:
+    export_dir: the model's directory; the bundle is the directory `<version>` in it.
+    version: a positive number; default: seconds since 1970, so that a later export is served.
+    check: load the bundle in a fresh process and compare its answers before it gets its name.
+  """
+
+  export_dir: str
+  version: int | None = None
+  check: bool = True
+
+
+def write(
+  module: tf.Module,
+  signatures: Mapping[str, Any],
+  assets: Mapping[str, str],
+  samples: Samples,
+  options: BundleOptions,
+) -> str:
+  """Saves a module as `<export_dir>/<version>`.
+
+  Args:
+    module: holds all variables of the signatures.
+    signatures: concrete functions by name.
+    assets: file name -> content of text files that travel with the bundle.
+    samples: signature -> (inputs, outputs that the Python pipeline gives for them).
+    options: where to write.
+
+  Returns:
+    The directory.
+
+  Raises:
+    UserError: the version exists, the directory cannot be written, or the bundle does not load
+      or answers otherwise than the Python pipeline. Nothing is left behind.
+  """
+  target = _target(options)
+  with _scratch(options.export_dir) as scratch:
+    saved = os.path.join(scratch, "saved")
+    _save(module, signatures, assets, saved, scratch)
+    if options.check:
+      # Elsewhere than where it was saved: a path that got into the graph would show.
+      moved = os.path.join(scratch, "moved", "1")
+      os.makedirs(os.path.dirname(moved))
+      os.rename(saved, moved)
+      check(moved, samples)
+      saved = moved
+    try:
+      os.rename(saved, target)
+    except OSError as error:
+      raise UserError(f"cannot write {target}: {error.strerror}; give another version") from error
+  return target
+
+
+def _target(options: BundleOptions) -> str:
+  version = int(time.time()) if options.version is None else options.version
+  if version < 1:
+    raise UserError(f"expected a version of at least 1, found {version}; give a positive number")
+  target = os.path.join(options.export_dir, str(version))
+  if os.path.exists(target):
+    raise UserError(f"expected no version {version} yet, found {target}; give another --version")
+  return target
+
+
+@contextlib.contextmanager
+def _scratch(export_dir: str):
+  """A hidden directory beside the final one: servers ignore it, and renaming is atomic."""
+  try:
+    os.makedirs(export_dir, exist_ok=True)
+    scratch = tempfile.mkdtemp(prefix=".exporting-", dir=export_dir)
+  except OSError as error:
+    raise UserError(
+      f"cannot write in {export_dir}: {error.strerror}; give a writable --export_dir"
+    ) from error
+  try:
+    yield scratch
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _save(module, signatures, assets: Mapping[str, str], saved: str, scratch: str) -> None:
+  sources = []
+  for name, content in assets.items():
+    path = os.path.join(scratch, name)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+      file.write(content)
+    sources.append(tf.saved_model.Asset(path))
+  module.assets = sources
+  try:
+    tf.saved_model.save(module, saved, signatures=signatures)
+  except (tf.errors.OpError, OSError) as error:
+    raise UserError(f"cannot write the export: {str(error).splitlines()[0]}") from error
+  os.chmod(saved, 0o755)
+
+
+def check(path: str, samples: Samples) -> None:
+  """Loads a bundle in a fresh process, through both loaders, and compares its answers.
+
+  Raises:
+    UserError: it does not load, or an answer differs from the expected one.
+  """
+  arrays = {}
+  for signature, (inputs, outputs) in samples.items():
+    for kind, values in (("in", inputs), ("out", outputs)):
+      for name, value in values.items():
+        arrays[f"{signature}|{kind}|{name}"] = _storable(np.asarray(value))
+  with tempfile.TemporaryDirectory() as directory:
+    expected = os.path.join(directory, "samples.npz")
+    np.savez(expected, **arrays)
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fresh_process_check.py")
+    command = [sys.executable, script, os.path.abspath(path), expected]
+    try:
+      result = subprocess.run(
+        command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False, cwd=directory
+      )
+    except subprocess.TimeoutExpired as error:
+      raise UserError(f"the export did not answer within {_CHECK_SECONDS} s") from error
+  if result.returncode:
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    reason = next((ln for ln in reversed(lines) if re.match(r"[\w.]*(Error|Exception)", ln)), "")
+    raise UserError(
+      "the export failed its check in a fresh process and was removed:"
+      f" {reason or (lines[-1] if lines else f'exit code {result.returncode}')}"
+    )
+
+
+def _storable(value: np.ndarray) -> np.ndarray:
+  """Strings as base64, since numpy stores objects by pickling and cuts zero bytes off strings."""
+  if value.dtype.kind not in "OUS":
+    return value
+  flat = [v.encode() if isinstance(v, str) else v for v in value.reshape(-1).tolist()]
+  return np.array([base64.b64encode(v) for v in flat], np.bytes_).reshape(value.shape)
+
+
+def to_json(value: Any) -> str:
+  """JSON as the bundle's assets hold it."""
+  return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

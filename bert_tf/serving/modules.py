@@ -1,0 +1,138 @@
+"""The graphs that are exported: what a served model takes and what it answers.
+
+B requests in a batch, S tokens of the longest one, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from bert_tf.serving.text_inputs import (
+  SequencePacker,
+  TextOptions,
+  checked_features,
+  parse_examples,
+)
+from bert_tf.serving.weights import FrozenModel
+from bert_tf.tokenization import InGraphTokenizer, load_vocab
+
+_STRINGS = tf.TensorSpec([None], tf.string)
+
+Signatures = dict[str, Callable[..., dict[str, tf.Tensor]]]
+
+
+class TextModule(tf.Module):
+  """What every export has: the tokenizer, the weights, and signatures for ids and for text."""
+
+  def __init__(self, model: keras.Model, text: TextOptions):
+    """Copies the weights of `model` and reads the vocabulary."""
+    super().__init__(name="export")
+    self.config = model.config
+    self.text = text
+    self.tokenizer = InGraphTokenizer(text.vocab_file, text.do_lower_case)
+    self.frozen = FrozenModel(model)
+    vocabulary = load_vocab(text.vocab_file)
+    self._tokens = tf.constant(list(vocabulary))
+    self.packer = SequencePacker(
+      vocabulary["[CLS]"], vocabulary["[SEP]"], text.max_seq_length, text.static_length
+    )
+
+  def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The outputs of this kind of model for `input_ids`, `input_mask`, `segment_ids` [B, S]."""
+    raise NotImplementedError
+
+  def features(self, text: tf.Tensor, text_pair: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    """Turns strings [B] into the encoder's inputs."""
+    first = self.tokenizer(text)
+    second = self.tokenizer(tf.zeros_like(text) if text_pair is None else text_pair)
+    return self.packer(first, second)
+
+  def tensor_specs(self) -> dict[str, tf.TensorSpec]:
+    """The inputs of the signature `tensors`."""
+    length = self.text.max_seq_length if self.text.static_length else None
+    names = ("input_ids", "input_mask", "segment_ids")
+    return {name: tf.TensorSpec([None, length], tf.int32, name=name) for name in names}
+
+  def signatures(self, pairs: bool = False) -> Signatures:
+    """The concrete functions to save, by name.
+
+    Args:
+      pairs: whether `serving_default` takes two texts, as the model did in training.
+    """
+
+    def of_text(text):
+      return self.answers(self.features(text))
+
+    def of_pairs(text, text_pair):
+      return self.answers(self.features(text, text_pair))
+
+    def of_tensors(input_ids, input_mask, segment_ids):
+      ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
+      return self.answers(checked_features(ids, self.config))
+
+    def of_examples(examples):
+      return self.answers(checked_features(parse_examples(examples), self.config))
+
+    def tokenize(text, text_pair):
+      features = self.features(text, text_pair)
+      return {**features, "tokens": tf.gather(self._tokens, features["input_ids"])}
+
+    two = {name: tf.TensorSpec([None], tf.string, name=name) for name in ("text", "text_pair")}
+    pair_function = concrete(of_pairs, two)
+    return {
+      "serving_default": pair_function if pairs else concrete(of_text, {"text": two["text"]}),
+      "pairs": pair_function,
+      "tensors": concrete(of_tensors, self.tensor_specs()),
+      "examples": concrete(
+        of_examples, {"examples": tf.TensorSpec([None], tf.string, name="examples")}
+      ),
+      "tokenize": concrete(tokenize, two),
+    }
+
+
+def concrete(function: Callable, specs: Mapping[str, tf.TensorSpec]):
+  """Traces a function whose arguments are named and typed by `specs`."""
+  return tf.function(function).get_concrete_function(**specs)
+
+
+class ClassifierModule(TextModule):
+  """One label for every text."""
+
+  def __init__(self, model: keras.Model, text: TextOptions, labels: Sequence[str]):
+    """Args: as TextModule; `labels`, the names of the model's L outputs in their order."""
+    super().__init__(model, text)
+    self._labels = tf.constant(list(labels))
+
+  def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`label` [B], the likeliest; `labels`, `probabilities` and `logits` [B, L]."""
+    logits = self.frozen(dict(features))["logits"]
+    return {
+      "label": tf.gather(self._labels, tf.argmax(logits, axis=-1)),
+      "labels": tf.broadcast_to(self._labels, tf.shape(logits)),
+      "probabilities": tf.nn.softmax(logits),
+      "logits": logits,
+    }
+
+
+class MultiLabelModule(ClassifierModule):
+  """Any number of labels for every text, each with a probability of its own."""
+
+  def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`labels`, `probabilities` (a sigmoid each) and `logits`, [B, L]."""
+    logits = self.frozen(dict(features))["logits"]
+    return {
+      "labels": tf.broadcast_to(self._labels, tf.shape(logits)),
+      "probabilities": tf.sigmoid(logits),
+      "logits": logits,
+    }
+
+
+class RegressionModule(TextModule):
+  """A number for every text."""
+
+  def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`score`, float32 [B]."""
+    return {"score": tf.squeeze(self.frozen(dict(features))["logits"], axis=-1)}

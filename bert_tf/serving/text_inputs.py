@@ -1,0 +1,177 @@
+"""From ragged token ids to the encoder's inputs, inside the graph.
+
+B texts of a batch, S length of the batch's longest sequence. The sequences are those that
+run_classifier.py trained on: [CLS] A [SEP], or [CLS] A [SEP] B [SEP].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from bert_tf.config import BertConfig
+from bert_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class TextOptions:
+  """How text becomes ids; must be what the model was trained with.
+
+  Attributes:
+    vocab_file: the vocabulary, one token a line.
+    do_lower_case: whether text is lower-cased and stripped of accents.
+    max_seq_length: longest sequence in tokens, special tokens included; what is over is cut off.
+    static_length: pad every batch to `max_seq_length`, for devices that want one fixed shape;
+      otherwise a batch is padded to its own longest sequence.
+  """
+
+  vocab_file: str
+  do_lower_case: bool = True
+  max_seq_length: int = 128
+  static_length: bool = False
+
+  def check(self, config: BertConfig) -> None:
+    """Raises UserError where the length fits neither the special tokens nor the model."""
+    config.check_sequence_length(self.max_seq_length)
+    if self.max_seq_length < 4:
+      raise UserError(
+        "expected --max_seq_length of at least 4, which three special tokens and a word take,"
+        f" found {self.max_seq_length}; take the length that the model was trained with"
+      )
+
+
+def truncated_lengths(
+  length_a: tf.Tensor, length_b: tf.Tensor, room: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """How many tokens of two texts are kept when together they must fit in `room`.
+
+  Equals taking the last token off the longer text, off the second one if they are equally long,
+  until both fit (the original's `_truncate_seq_pair`): each text is owed half of the room, the
+  first one the odd token, and gets more where the other needs less.
+
+  Args:
+    length_a: int [B].
+    length_b: int [B].
+    room: int, scalar or [B].
+
+  Returns:
+    The two numbers, int [B].
+  """
+  half = room // 2
+  keep_a = tf.minimum(length_a, tf.maximum(room - length_b, room - half))
+  keep_b = tf.minimum(length_b, tf.maximum(room - length_a, half))
+  return keep_a, keep_b
+
+
+def head(rows: tf.RaggedTensor, keep: tf.Tensor) -> tf.RaggedTensor:
+  """The first `keep[i]` values of every row i; keep: int64 [B], at most the row's length."""
+  lengths = rows.row_lengths()
+  positions = tf.ragged.range(lengths).flat_values
+  kept = positions < tf.repeat(keep, lengths)
+  return tf.RaggedTensor.from_row_lengths(
+    tf.boolean_mask(rows.flat_values, kept), keep, validate=False
+  )
+
+
+class SequencePacker:
+  """Joins one or two texts with the special tokens and pads the batch."""
+
+  def __init__(self, cls_id: int, sep_id: int, max_seq_length: int, static_length: bool = False):
+    self._cls_id = cls_id
+    self._sep_id = sep_id
+    self._max_seq_length = max_seq_length
+    self._static_length = static_length
+
+  def __call__(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> dict[str, tf.Tensor]:
+    """Packs a batch.
+
+    Args:
+      first: int32 [B, (tokens)].
+      second: int32 [B, (tokens)]; a row without tokens means that there is no second text.
+
+    Returns:
+      `input_ids`, `input_mask` and `segment_ids`, int32 [B, S].
+    """
+    length_a, length_b = first.row_lengths(), second.row_lengths()
+    has_b = tf.cast(length_b > 0, tf.int64)
+    keep_a, keep_b = truncated_lengths(length_a, length_b, self._max_seq_length - 2 - has_b)
+    rows = tf.ones_like(keep_a)
+    sequence = tf.concat(
+      [
+        self._special(self._cls_id, rows),
+        head(first, keep_a),
+        self._special(self._sep_id, rows),
+        head(second, keep_b),
+        self._special(self._sep_id, has_b),
+      ],
+      axis=1,
+    )
+    return self._pad(sequence, first_segment=keep_a + 2)
+
+  def _special(self, token_id: int, counts: tf.Tensor) -> tf.RaggedTensor:
+    ids = tf.fill([tf.reduce_sum(counts)], tf.constant(token_id, tf.int32))
+    return tf.RaggedTensor.from_row_lengths(ids, counts, validate=False)
+
+  def _pad(self, sequence: tf.RaggedTensor, first_segment: tf.Tensor) -> dict[str, tf.Tensor]:
+    lengths = sequence.row_lengths()
+    if self._static_length:
+      width = tf.constant(self._max_seq_length, tf.int64)
+    else:
+      # An empty batch has no longest row; one column keeps the graph's later reshapes valid.
+      width = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
+    input_ids = sequence.to_tensor(shape=tf.stack([-1, width]))
+    input_mask = tf.sequence_mask(lengths, width, tf.int32)
+    segment_ids = input_mask - tf.sequence_mask(first_segment, width, tf.int32)
+    features = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
+    static = self._max_seq_length if self._static_length else None
+    return {name: tf.ensure_shape(value, [None, static]) for name, value in features.items()}
+
+
+def parse_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+  """Reads serialized tf.Examples with the original's features.
+
+  Args:
+    examples: string [B]; each holds int64 lists `input_ids`, `input_mask` and `segment_ids`;
+      other features, such as labels, are ignored.
+
+  Returns:
+    The three, int32 [B, S], columns that are padding in every row taken off.
+  """
+  spec = tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)
+  names = ("input_ids", "input_mask", "segment_ids")
+  parsed = tf.io.parse_example(examples, dict.fromkeys(names, spec))
+  used = tf.reduce_max(
+    tf.where(parsed["input_mask"] > 0, tf.range(tf.shape(parsed["input_mask"])[1]) + 1, 0)
+  )
+  width = tf.maximum(used, 1)
+  return {name: tf.cast(parsed[name][:, :width], tf.int32) for name in names}
+
+
+def checked_features(features: dict[str, tf.Tensor], config: BertConfig) -> dict[str, tf.Tensor]:
+  """Passes on ids from outside that the model can take; refuses others when the graph runs.
+
+  Without this, what the lookups do with a wrong id depends on the device: an error on a CPU,
+  zeros on a GPU.
+  """
+  ids, mask, segments = (features[n] for n in ("input_ids", "input_mask", "segment_ids"))
+  shape = tf.shape(ids)
+  limits = (
+    (ids, "input_ids", config.vocab_size),
+    (segments, "segment_ids", config.type_vocab_size),
+  )
+  checks = [
+    tf.debugging.assert_equal(tf.shape(x), shape, f"{name} must have the shape of input_ids")
+    for x, name in ((mask, "input_mask"), (segments, "segment_ids"))
+  ]
+  for values, name, limit in (*limits, (mask, "input_mask", 2)):
+    message = f"{name} must be from 0 to {limit - 1}"
+    checks.append(tf.debugging.assert_non_negative(values, message))
+    checks.append(tf.debugging.assert_less(values, limit, message))
+  longest = config.max_position_embeddings
+  checks.append(
+    tf.debugging.assert_less_equal(shape[1], longest, f"sequences must have up to {longest} ids")
+  )
+  checks.append(tf.debugging.assert_positive(shape[1], "sequences must have at least one id"))
+  with tf.control_dependencies(checks):
+    return {"input_ids": tf.identity(ids), "input_mask": mask, "segment_ids": segments}
