@@ -12,6 +12,7 @@ from absl import logging
 
 from bert_tf.checkpoints import names, tf1
 from bert_tf.errors import UserError
+from bert_tf.files import atomic_writer
 
 State = Mapping[str, tf.Variable]
 
@@ -86,9 +87,11 @@ def complete_checkpoints(directory: str) -> list[str]:
 
 
 def _write_state_file(directory: str, prefixes: list[str]) -> None:
-  """Writes the file `checkpoint`, by which TensorFlow finds the newest one."""
-  tf.compat.v1.train.update_checkpoint_state(
-    directory,
-    os.path.basename(prefixes[-1]),
-    [os.path.basename(prefix) for prefix in prefixes],
-  )
+  """Writes the file `checkpoint`, by which TensorFlow finds the newest one.
+
+  It is a text protocol buffer of two fields; TensorFlow's own function for it is deprecated.
+  """
+  names_of = [os.path.basename(prefix) for prefix in prefixes]
+  with atomic_writer(os.path.join(directory, "checkpoint")) as file:
+    file.write(f'model_checkpoint_path: "{names_of[-1]}"\n')
+    file.writelines(f'all_model_checkpoint_paths: "{name}"\n' for name in names_of)
