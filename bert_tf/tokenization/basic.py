@@ -13,7 +13,7 @@ from bert_tf.tokenization.memo import Memo
 
 # The blocks that the original calls "CJK": ideographs, which it surrounds with spaces; Hiragana,
 # Katakana and Hangul are not among them (`_is_chinese_char`).
-_CHINESE_BLOCKS = (
+CHINESE_BLOCKS = (
   (0x4E00, 0x9FFF),
   (0x3400, 0x4DBF),
   (0x20000, 0x2A6DF),
@@ -45,7 +45,7 @@ def printable_text(text: str | bytes) -> str:
 
 def is_chinese_char(code_point: int) -> bool:
   """True for the ideographs that become a word each."""
-  return any(first <= code_point <= last for first, last in _CHINESE_BLOCKS)
+  return any(first <= code_point <= last for first, last in CHINESE_BLOCKS)
 
 
 def is_whitespace(char: str) -> bool:

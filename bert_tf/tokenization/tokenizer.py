@@ -9,14 +9,20 @@ import warnings
 from collections.abc import Iterable, Mapping
 
 from bert_tf.errors import UserError
-from bert_tf.tokenization.basic import BasicTokenizer, clean_words, split_word
+from bert_tf.tokenization.basic import (
+  BasicTokenizer,
+  clean_words,
+  convert_to_unicode,
+  split_word,
+)
 from bert_tf.tokenization.memo import Memo
+from bert_tf.tokenization.offsets import end_with_accents, placed_words
 from bert_tf.tokenization.vocabulary import (
   convert_ids_to_tokens,
   convert_tokens_to_ids,
   load_vocab,
 )
-from bert_tf.tokenization.wordpiece import WordpieceTokenizer
+from bert_tf.tokenization.wordpiece import SUFFIX_INDICATOR, WordpieceTokenizer
 
 
 class FullTokenizer:
@@ -47,6 +53,34 @@ class FullTokenizer:
     """
     pieces_of = self._pieces.__getitem__
     return list(itertools.chain.from_iterable(map(pieces_of, clean_words(text))))
+
+  def tokenize_with_offsets(self, text: str | bytes) -> tuple[list[str], list[int], list[int]]:
+    """Returns `tokenize(text)`, and where in `text` each piece begins and ends.
+
+    `text[start:end]` is what became the piece, or, for [UNK], the whole word: characters of the
+    text as given, before lower-casing; accents that were stripped go with the letter before them.
+    Of bytes, the offsets count the characters that `convert_to_unicode` returns.
+
+    Raises:
+      UserError: `text` is neither `str` nor `bytes`.
+    """
+    text = convert_to_unicode(text)
+    tokens: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for word in placed_words(text, self.do_lower_case):
+      pieces = self.wordpiece_tokenizer.tokenize_word("".join(char for char, _ in word))
+      first = 0
+      for index, piece in enumerate(pieces):
+        length = len(piece) - (len(SUFFIX_INDICATOR) if index else 0)
+        # A word's only piece is the word, or stands for all of it.
+        last = len(word) if len(pieces) == 1 else first + length
+        places = [place for _, place in word[first:last]]
+        tokens.append(piece)
+        starts.append(min(places))
+        ends.append(end_with_accents(text, max(places) + 1, self.do_lower_case))
+        first = last
+    return tokens, starts, ends
 
   def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
     """Returns the id of each token; raises UserError for one that the vocabulary lacks."""

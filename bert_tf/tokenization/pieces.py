@@ -1,0 +1,96 @@
+"""Words to WordPiece ids in a graph, by one of two operations of tensorflow_text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from bert_tf.tokenization.wordpiece import MAX_INPUT_CHARS_PER_WORD, SUFFIX_INDICATOR
+
+# No word that is short enough in characters is longer than this in UTF-8.
+MAX_BYTES_PER_WORD = 4 * MAX_INPUT_CHARS_PER_WORD
+
+
+class PieceMatches(NamedTuple):
+  """The pieces of words [W] in one row.
+
+  Attributes:
+    ids: int32 [P].
+    splits: int64 [W + 1], where in `ids` each word begins.
+    starts: int64 [P], byte in its word where each piece begins.
+    ends: int64 [P], byte after its last one; undefined for [UNK].
+  """
+
+  ids: tf.Tensor
+  splits: tf.Tensor
+  starts: tf.Tensor
+  ends: tf.Tensor
+
+
+class Pieces(Protocol):
+  """Greedy longest match first of words with a vocabulary."""
+
+  required_ops: tuple[str, ...]
+
+  def match(self, words: tf.Tensor) -> PieceMatches:
+    """Splits words, string [W], none longer than the longest allowed, into pieces."""
+    ...
+
+
+class FastPieces(tf.Module):
+  """The linear-time algorithm of Song et al. (2021, arXiv:2012.15524)."""
+
+  required_ops = ("FastWordpieceTokenizeWithOffsets",)
+
+  def __init__(self, tokens: Sequence[str]):
+    super().__init__(name="fast_pieces")
+    self._tokenizer = tf_text.FastWordpieceTokenizer(
+      matchable_tokens(tokens),
+      suffix_indicator=SUFFIX_INDICATOR,
+      max_bytes_per_word=MAX_BYTES_PER_WORD,
+      token_out_type=tf.int32,
+      no_pretokenization=True,
+    )
+
+  def match(self, words: tf.Tensor) -> PieceMatches:
+    """See Pieces."""
+    ids, starts, ends = self._tokenizer.tokenize_with_offsets(words)
+    return PieceMatches(ids.values, ids.row_splits, starts.values, ends.values)
+
+
+class CompatiblePieces(tf.Module):
+  """The operation that TensorFlow Serving has had for longest."""
+
+  required_ops = ("WordpieceTokenizeWithOffsets",)
+
+  def __init__(self, tokens: Sequence[str]):
+    super().__init__(name="compatible_pieces")
+    ids = tf.range(len(tokens), dtype=tf.int64)
+    self._table = tf.lookup.StaticHashTable(
+      tf.lookup.KeyValueTensorInitializer(tf.constant(list(tokens)), ids), default_value=-1
+    )
+    self._tokenizer = tf_text.WordpieceTokenizer(
+      self._table,
+      suffix_indicator=SUFFIX_INDICATOR,
+      max_bytes_per_word=MAX_BYTES_PER_WORD,
+      token_out_type=tf.int64,
+    )
+
+  def match(self, words: tf.Tensor) -> PieceMatches:
+    """See Pieces."""
+    ids, starts, ends = self._tokenizer.tokenize_with_offsets(words)
+    return PieceMatches(tf.cast(ids.values, tf.int32), ids.row_splits, starts.values, ends.values)
+
+
+def matchable_tokens(tokens: Sequence[str]) -> list[str]:
+  """Replaces tokens that no word can contain by others that none can, which the library takes.
+
+  The released Chinese vocabulary has an empty token and a bare "##".
+  """
+  return [
+    f"\x01{index}" if token in ("", SUFFIX_INDICATOR) else token
+    for index, token in enumerate(tokens)
+  ]
