@@ -41,7 +41,7 @@ def main() -> None:
 
   from bert_tf.config import BertConfig
   from bert_tf.errors import UserError
-  from bert_tf.files import atomic_writer
+  from bert_tf.files import atomic_writer, existing_checkpoint
   from bert_tf.tasks import extraction
   from bert_tf.tokenization import FullTokenizer
   from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
@@ -49,6 +49,7 @@ def main() -> None:
   config = BertConfig.from_json_file(FLAGS.bert_config_file)
   layers = extraction.parse_layers(FLAGS.layers, config.num_hidden_layers)
   config.check_sequence_length(FLAGS.max_seq_length)
+  existing_checkpoint(FLAGS.init_checkpoint)
   if FLAGS.batch_size < 1:
     raise UserError(f"--batch_size: expected at least 1, found {FLAGS.batch_size}")
   tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -56,4 +57,17 @@ def existing_file(path: str, what: str) -> str:
     raise UserError(f"{what}: expected content, found the empty file {path!r}")
   if not os.access(path, os.R_OK):
     raise UserError(f"{what}: no permission to read {path!r}; change its mode or owner")
+  return path
+
+
+def existing_checkpoint(path: str) -> str:
+  """Returns `path`; raises UserError if it is a local path that no file's name begins with.
+
+  A quick look before TensorFlow is loaded; whether it is a good checkpoint shows when it is read.
+  """
+  if "://" not in path and not glob.glob(glob.escape(path) + "*"):
+    raise UserError(
+      f"init checkpoint: expected a checkpoint, found nothing at {path!r}; give the prefix of the"
+      " .index file, such as uncased_L-12_H-768_A-12/bert_model.ckpt, or a directory"
+    )
   return path

@@ -83,6 +83,7 @@ def test_golden_through_the_script(script, golden, tmp_path):
     ({"input_file": "nothing.txt"}, "error: --input_file: expected a file"),
     ({"bert_config_file": "nothing.json"}, "nothing.json"),
     ({"vocab_file": "nothing.txt"}, "nothing.txt"),
+    ({"init_checkpoint": "nothing.ckpt"}, "init checkpoint: expected a checkpoint, found nothing"),
     ({"max_seq_length": 129}, "max_seq_length=129 is more than the 128 positions"),
     ({"max_seq_length": 2}, "--max_seq_length of at least 3"),
     ({"batch_size": 0}, "error: --batch_size: expected at least 1, found 0"),

@@ -1,0 +1,86 @@
+"""Training on answers and computing their logits (BERT paper, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from bert_tf.checkpoints import names
+from bert_tf.config import BertConfig
+from bert_tf.data import pipelines, records
+from bert_tf.heads import SpanModel
+from bert_tf.tasks.task import Features, Task
+
+
+class SquadTask(Task):
+  """Finds the first and the last piece of an answer; [CLS] is both where there is none."""
+
+  # An encoder alone is enough to start from; the pooler is not used.
+  allow_missing = ("cls/squad/*", *names.POOLER)
+  untrained = names.POOLER
+
+  def __init__(self, config: BertConfig, max_seq_length: int, train_file: str | None = None):
+    """Args: `train_file`, the TFRecords to train on, of windows of `max_seq_length`."""
+    self._config = config
+    self._max_seq_length = max_seq_length
+    self._train_file = train_file
+
+  def create_model(self, dtype: str, recompute_activations: bool = False) -> SpanModel:
+    """See `Task`."""
+    return SpanModel(self._config, dtype, recompute_activations)
+
+  def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
+    """See `Task`. All windows are padded to max_seq_length, which the loss depends on."""
+    spec = records.squad(self._max_seq_length, is_training=True)
+    return pipelines.example_dataset(self._train_file, spec, options)
+
+  def predict_dataset(
+    self, predict_file: str, batch_size: int, dynamic_padding: bool = False
+  ) -> tf.data.Dataset:
+    """Batches of all windows in the file.
+
+    Args:
+      predict_file: TFRecords of windows.
+      batch_size: how many at once.
+      dynamic_padding: cut the padding. Batches then hold windows of similar length, and
+        `example_index`, their places in the file.
+    """
+    spec = records.squad(self._max_seq_length, is_training=False)
+    options = pipelines.ReadOptions(batch_size=batch_size, training=False)
+    buckets = pipelines.LengthBuckets() if dynamic_padding else None
+    return pipelines.example_dataset(predict_file, spec, options, buckets)
+
+  def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
+    """The number of windows."""
+    return {"span": tf.cast(tf.size(features["start_positions"]), tf.float32)}
+
+  def loss_sums(self, outputs: dict[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
+    """Sum over windows of the mean of the cross entropies of start and end.
+
+    As in the original, every position competes, padding too.
+    """
+    start, end = (
+      tf.nn.sparse_softmax_cross_entropy_with_logits(
+        tf.reshape(features[f"{side}_positions"], [-1]), outputs[f"{side}_logits"]
+      )
+      for side in ("start", "end")
+    )
+    return {"span": tf.reduce_sum(start + end) / 2}
+
+
+def predict_logits(
+  model: SpanModel, batches: tf.data.Dataset
+) -> Iterator[list[tuple[int, np.ndarray, np.ndarray]]]:
+  """Yields for every batch a list of (unique_id, start logits [S], end logits [S])."""
+
+  @tf.function(autograph=False, reduce_retracing=True)
+  def compute(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+    outputs = model(features, training=False)
+    return outputs["start_logits"], outputs["end_logits"]
+
+  for features in batches:
+    start, end = compute(features)
+    unique_ids = features["unique_ids"].numpy().tolist()
+    yield list(zip(unique_ids, start.numpy(), end.numpy(), strict=True))

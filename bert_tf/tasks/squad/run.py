@@ -1,0 +1,267 @@
+"""What run_squad.py does: check, make features, train, predict, score.
+
+Imports TensorFlow only once it must.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import tqdm
+from absl import logging
+
+from bert_tf.config import BertConfig
+from bert_tf.data import records
+from bert_tf.errors import UserError
+from bert_tf.files import atomic_writer, existing_checkpoint
+from bert_tf.tasks.squad import evaluation
+from bert_tf.tasks.squad.examples import SquadExample, load_squad, read_squad_examples
+from bert_tf.tasks.squad.features import (
+  SquadFeatures,
+  check_lengths,
+  convert_examples_to_features,
+)
+from bert_tf.tasks.squad.predictions import (
+  AnswerFinder,
+  Prediction,
+  PredictionOptions,
+  WindowLogits,
+  predictions_by_question,
+  write_predictions,
+)
+from bert_tf.tokenization import FullTokenizer
+from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
+from bert_tf.training.options import DeviceOptions, TrainingOptions
+
+# The order of training questions in train.tf_record, as in the original.
+_SHUFFLE_SEED = 12345
+
+_Logits = tuple[int, np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class SquadRun:
+  """The flags of run_squad.py that are its own; see there."""
+
+  bert_config_file: str
+  vocab_file: str
+  output_dir: str
+  train_file: str | None = None
+  predict_file: str | None = None
+  init_checkpoint: str | None = None
+  do_lower_case: bool = True
+  max_seq_length: int = 384
+  doc_stride: int = 128
+  max_query_length: int = 64
+  do_train: bool = False
+  do_predict: bool = False
+  predict_batch_size: int = 8
+  dynamic_padding: bool = False
+  allow_missing: tuple[str, ...] = ()
+  prediction: PredictionOptions = dataclasses.field(default_factory=PredictionOptions)
+
+
+class SquadRunner:
+  """One start of run_squad.py."""
+
+  def __init__(self, flags: SquadRun):
+    """Checks flags and files.
+
+    Raises:
+      UserError: nothing to do, flags that contradict each other, a missing file, a vocabulary or
+        lengths that do not fit the config.
+    """
+    _check_flags(flags)
+    self._flags = flags
+    self._config = BertConfig.from_json_file(flags.bert_config_file)
+    self._config.check_sequence_length(flags.max_seq_length)
+    self._tokenizer = FullTokenizer(flags.vocab_file, flags.do_lower_case)
+    self._config.check_vocabulary_size(len(self._tokenizer.vocab), flags.vocab_file)
+    validate_case_matches_checkpoint(
+      flags.do_lower_case, flags.init_checkpoint, self._tokenizer.vocab
+    )
+    if flags.init_checkpoint:
+      existing_checkpoint(flags.init_checkpoint)
+    # Read here although it is used after training, so that a bad file is known now.
+    self._train_examples = self._read(flags.train_file, True) if flags.do_train else []
+    self._predict_examples = self._read(flags.predict_file, False) if flags.do_predict else []
+
+  @property
+  def num_train_examples(self) -> int:
+    """How many questions there are to train on."""
+    return len(self._train_examples)
+
+  def _read(self, path: str, is_training: bool) -> list[SquadExample]:
+    version_2 = self._flags.prediction.version_2_with_negative
+    return read_squad_examples(path, is_training, version_2)
+
+  def _windows(
+    self, examples: Sequence[SquadExample], is_training: bool, what: str
+  ) -> Iterator[SquadFeatures]:
+    """The windows of all questions; with `what`, under a progress bar of that name."""
+    flags = self._flags
+    bar = tqdm.tqdm(examples, desc=what, unit=" questions", disable=None if what else True)
+    return convert_examples_to_features(
+      bar,
+      self._tokenizer,
+      flags.max_seq_length,
+      flags.doc_stride,
+      flags.max_query_length,
+      is_training,
+    )
+
+  def _write_records(self, windows: Iterable[SquadFeatures], name: str) -> tuple[str, int]:
+    """Writes windows as they come; returns the file and their number."""
+    path = os.path.join(self._flags.output_dir, name)
+    with records.RecordWriter(path) as writer:
+      for window in windows:
+        writer.write(records.encode_example(window.to_record(self._flags.max_seq_length)))
+    if not writer.num_written:
+      raise UserError(f"{path}: expected at least one window, found only empty contexts")
+    return path, writer.num_written
+
+  def train(self, training: TrainingOptions, devices: DeviceOptions) -> None:
+    """Writes train.tf_record, then trains."""
+    examples = self._train_examples
+    random.Random(_SHUFFLE_SEED).shuffle(examples)
+    path, num_windows = self._write_records(
+      self._windows(examples, True, "train.tf_record"), "train.tf_record"
+    )
+    logging.info("***** Running training *****")
+    logging.info("  Num orig examples = %d", len(examples))
+    logging.info("  Num split examples = %d", num_windows)
+    logging.info("  Batch size = %d", training.train_batch_size)
+    logging.info("  Num steps = %d", training.num_train_steps)
+    self._train_examples = []
+    with atomic_writer(os.path.join(self._flags.output_dir, "bert_config.json")) as file:
+      file.write(self._config.to_json_string())
+
+    from bert_tf.training import loop
+
+    loop.train(self._task(path), training, devices)
+
+  def _task(self, train_file: str | None = None):
+    from bert_tf.tasks.squad.model import SquadTask
+
+    task = SquadTask(self._config, self._flags.max_seq_length, train_file)
+    task.allow_missing = (*task.allow_missing, *self._flags.allow_missing)
+    return task
+
+  def predict(self, devices: DeviceOptions) -> None:
+    """Writes eval.tf_record, the answers, and where the file knows the right ones, scores."""
+    examples = self._predict_examples
+    path, num_windows = self._write_records(
+      self._windows(examples, False, "eval.tf_record"), "eval.tf_record"
+    )
+    logging.info("***** Running predictions *****")
+    logging.info("  Num orig examples = %d", len(examples))
+    logging.info("  Num split examples = %d", num_windows)
+    logging.info("  Batch size = %d", self._flags.predict_batch_size)
+    finder = AnswerFinder(self._tokenizer, self._flags.prediction)
+    # The windows are made once more rather than kept: that takes less time than memory.
+    windows = _with_logits(
+      self._windows(examples, False, ""), self._logits(path, num_windows, devices)
+    )
+    predictions = {
+      example.qas_id: prediction
+      for example, prediction in predictions_by_question(examples, windows, finder)
+    }
+    version_2 = self._flags.prediction.version_2_with_negative
+    write_predictions(
+      predictions,
+      self._output("predictions.json"),
+      self._output("nbest_predictions.json"),
+      self._output("null_odds.json") if version_2 else None,
+    )
+    self._evaluate(predictions)
+
+  def _output(self, name: str) -> str:
+    return os.path.join(self._flags.output_dir, name)
+
+  def _logits(self, path: str, num_windows: int, devices: DeviceOptions) -> Iterator[_Logits]:
+    """Logits of all windows in a file; with dynamic padding not in order."""
+    from bert_tf.tasks.squad.model import predict_logits
+    from bert_tf.training import inference
+
+    flags = self._flags
+    task = self._task()
+    model, _ = inference.load_newest(task, flags.output_dir, flags.init_checkpoint, devices)
+    batches = task.predict_dataset(path, flags.predict_batch_size, flags.dynamic_padding)
+    num_batches = -(-num_windows // flags.predict_batch_size)
+    for batch in inference.progress(predict_logits(model, batches), num_batches, "predict"):
+      yield from batch
+
+  def _evaluate(self, predictions: dict[str, Prediction]) -> None:
+    """Prints the official scores and writes eval_metrics.json, if there are right answers."""
+    path = self._flags.predict_file
+    answers = evaluation.right_answers(load_squad(path))
+    if answers is None:
+      logging.info("%s has no answers to compare with: no scores", path)
+      return
+    texts = {key: prediction.text for key, prediction in predictions.items()}
+    if self._flags.prediction.version_2_with_negative:
+      null_odds = {key: prediction.null_odds for key, prediction in predictions.items()}
+      scores = evaluation.evaluate_v2(answers, texts, null_odds)
+    else:
+      scores = evaluation.evaluate_v1(answers, texts)
+    text = json.dumps(scores, indent=2)
+    with atomic_writer(self._output("eval_metrics.json")) as file:
+      file.write(text + "\n")
+    print(text)
+
+
+def _check_flags(flags: SquadRun) -> None:
+  if not flags.do_train and not flags.do_predict:
+    raise UserError("expected --do_train or --do_predict, found neither; give at least one")
+  for doing, name in (("do_train", "train_file"), ("do_predict", "predict_file")):
+    if getattr(flags, doing) and not getattr(flags, name):
+      raise UserError(f"--{doing}: expected --{name}, found none; give a SQuAD JSON file")
+  check_lengths(flags.max_seq_length, flags.doc_stride, flags.max_query_length)
+  for name, value in (
+    ("predict_batch_size", flags.predict_batch_size),
+    ("n_best_size", flags.prediction.n_best_size),
+    ("max_answer_length", flags.prediction.max_answer_length),
+  ):
+    if value < 1:
+      raise UserError(f"--{name}: expected at least 1, found {value}")
+
+
+def num_steps(
+  num_examples: int, train_batch_size: int, num_train_epochs: float, warmup_proportion: float
+) -> tuple[int, int]:
+  """Training and warmup steps, from questions rather than windows, as in the original.
+
+  Raises:
+    UserError: not a single step, or a warmup_proportion outside [0, 1].
+  """
+  if train_batch_size < 1:
+    raise UserError(f"--train_batch_size: expected at least 1, found {train_batch_size}")
+  if not 0 <= warmup_proportion <= 1:
+    raise UserError(f"--warmup_proportion: expected 0 to 1, found {warmup_proportion}")
+  steps = int(num_examples / train_batch_size * num_train_epochs)
+  if steps < 1:
+    raise UserError(
+      f"expected at least one training step, found {num_examples} questions x {num_train_epochs}"
+      f" epochs / a batch of {train_batch_size}; lower --train_batch_size or raise"
+      " --num_train_epochs"
+    )
+  return steps, int(steps * warmup_proportion)
+
+
+def _with_logits(
+  windows: Iterable[SquadFeatures], logits: Iterable[_Logits]
+) -> Iterator[WindowLogits]:
+  """Brings windows, in order, together with their logits, which may come later or earlier."""
+  early: dict[int, _Logits] = {}
+  logits = iter(logits)
+  for window in windows:
+    while window.unique_id not in early:
+      result = next(logits)
+      early[result[0]] = result
+    _, start_logits, end_logits = early.pop(window.unique_id)
+    yield WindowLogits(window, start_logits, end_logits)
