@@ -1,0 +1,34 @@
+# Every target sets itself up: `make quickstart` and `make test` are all that a fresh machine needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test test-long lint bench clean
+
+quickstart: $(VENV)/installed
+	$(BIN)/python -m bert_tf quickstart $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-long: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m "long or not long" $(ARGS)
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# constraints.txt holds the exact versions that the tests last passed with.
+$(VENV)/installed: setup.py constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-test: setup.py constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e ".[test,serving]"
+	touch $(VENV)/installed $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

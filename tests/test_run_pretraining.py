@@ -1,0 +1,116 @@
+"""run_pretraining.py from the command line, against the original's results."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bert_tf.data.records import RecordWriter, encode_example
+
+CASES = {
+  "pretrain_tiny": ("bert_config.json", "tiny_ckpt/bert_model.ckpt"),
+  "pretrain_trained_relu": ("config_relu_large_type.json", "trained_relu_ckpt/model.ckpt-15"),
+}
+
+
+@pytest.fixture(scope="module")
+def records(golden, tmp_path_factory):
+  """The golden records as a TFRecord file."""
+  path = tmp_path_factory.mktemp("records") / "train.tfrecord"
+  with (
+    gzip.open(golden / "pretrain" / "uncased_seed12345.jsonl.gz", "rt") as lines,
+    RecordWriter(path) as writer,
+  ):
+    for line in lines:
+      example = json.loads(line)
+      example["masked_lm_weights"] = [float(w) for w in example["masked_lm_weights"]]
+      writer.write(encode_example(example))
+  return path
+
+
+def run(root, *args, **flags):
+  command = [sys.executable, str(root / "run_pretraining.py"), *args]
+  command += [f"--{name}={value}" for name, value in flags.items()]
+  return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def flags(golden, records, output_dir, config="bert_config.json", **more):
+  return {
+    "bert_config_file": golden / config,
+    "input_file": records,
+    "output_dir": output_dir,
+    "max_seq_length": 64,
+    "max_predictions_per_seq": 10,
+    **more,
+  }
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_evaluation_is_the_originals(name, root, golden, records, tmp_path):
+  config, checkpoint = CASES[name]
+  result = run(
+    root,
+    **flags(golden, records, tmp_path, config, do_eval=True, init_checkpoint=golden / checkpoint,
+            eval_batch_size=4, max_eval_steps=10),
+  )  # fmt: skip
+  assert result.returncode == 0, result.stderr
+  expected = (golden / "cli" / f"{name}_eval_results.txt").read_text().splitlines()
+  found = (tmp_path / "eval_results.txt").read_text().splitlines()
+  for line, reference in zip(found, expected, strict=True):
+    (key, value), (reference_key, reference_value) = line.split(" = "), reference.split(" = ")
+    assert key == reference_key
+    assert float(value) == pytest.approx(float(reference_value), abs=1e-5)
+
+
+def test_trains_and_resumes(root, golden, records, tmp_path):
+  args = flags(
+    golden, records, tmp_path, do_train=True, train_batch_size=4, learning_rate=1e-3,
+    num_warmup_steps=2, save_checkpoints_steps=4,
+  )  # fmt: skip
+  first = run(root, **args, num_train_steps=6)
+  assert first.returncode == 0, first.stderr
+  assert "Starting from random weights" in first.stderr
+  state = (tmp_path / "checkpoint").read_text()
+  assert 'model_checkpoint_path: "model.ckpt-6"' in state
+  lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert lines[-1]["step"] == 6
+  again = run(root, **args, num_train_steps=6)
+  assert again.returncode == 0
+  assert "Skipping training" in again.stderr
+  assert "--output_dir" in again.stderr
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"do_train": False}, "--do_train or --do_eval"),
+    ({"max_seq_length": 32}, "expected 32 values in input_ids, found 64"),
+    ({"max_seq_length": 256}, "128 positions"),
+    ({"input_file": "/nothing/*.tfrecord"}, "/nothing/\\*.tfrecord"),
+    ({"train_batch_size": 5, "gradient_accumulation_steps": 2}, "multiple of 2"),
+    ({"init_checkpoint": "/nothing/model.ckpt"}, "found none at '/nothing/model.ckpt'"),
+  ],
+)
+def test_bad_input_is_one_line(changes, message, root, golden, records, tmp_path):
+  import re
+
+  result = run(root, **{**flags(golden, records, tmp_path / "out", do_train=True), **changes})
+  assert result.returncode == 1
+  error = result.stderr.strip().splitlines()[-1]
+  assert error.startswith("error: ")
+  assert re.search(message, error)
+
+
+def test_ids_beyond_the_vocabulary_are_found_before_training(root, golden, records, tmp_path):
+  config = json.loads((golden / "bert_config.json").read_text()) | {"vocab_size": 100}
+  path = tmp_path / "config.json"
+  path.write_text(json.dumps(config))
+  arguments = flags(golden, records, tmp_path / "out", do_train=True)
+  result = run(root, **(arguments | {"bert_config_file": path}))
+  assert result.returncode == 1
+  assert "record 1" in result.stderr and "vocab_size" in result.stderr
+  assert not (tmp_path / "out").exists()
