@@ -28,7 +28,7 @@ flags.DEFINE_integer("num_warmup_steps", 10000, "Number of warmup steps.")
 flags.DEFINE_integer("max_eval_steps", 100, "Number of batches to evaluate on.")
 training_flags.define_training_flags()
 training_flags.define_device_flags()
-training_flags.adopt()
+flags.adopt_module_key_flags(training_flags)
 flags.mark_flag_as_required("input_file")
 
 

@@ -1,8 +1,9 @@
-"""The flags that the run_* scripts share, and the options made from them."""
+"""The flags that the run_* scripts share, and the options made from them.
+
+A script calls `flags.adopt_module_key_flags(training_flags)`, so that its `--help` shows them too.
+"""
 
 from __future__ import annotations
-
-import sys
 
 from absl import flags
 
@@ -78,11 +79,6 @@ def define_device_flags() -> None:
   )
   flags.DEFINE_enum("dtype", "float32", list(DTYPES), "Type of activations and matrix products.")
   flags.DEFINE_bool("enable_xla", False, "Whether to compile the step with XLA.")
-
-
-def adopt() -> None:
-  """Makes `--help` of the calling script show the flags of this module."""
-  flags.adopt_module_key_flags(sys.modules[__name__])
 
 
 def device_options() -> DeviceOptions:
