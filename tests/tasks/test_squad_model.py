@@ -1,0 +1,59 @@
+"""The loss and the model behind run_squad.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.special
+import tensorflow as tf
+
+from bert_tf.checkpoints import names
+from bert_tf.config import BertConfig
+from bert_tf.tasks.squad.model import SquadTask, predict_logits
+
+
+def config_of(golden):
+  return BertConfig.from_json_file(str(golden / "bert_config.json"))
+
+
+def test_loss_is_the_mean_of_both_cross_entropies(golden):
+  rng = np.random.default_rng(1)
+  start, end = rng.normal(size=[2, 5, 12]).astype(np.float32)
+  positions = rng.integers(0, 12, [2, 5]).astype(np.int32)
+  task = SquadTask(config_of(golden), 12)
+  features = {"start_positions": positions[0], "end_positions": positions[1]}
+  sums = task.loss_sums({"start_logits": start, "end_logits": end}, features)
+  loss = sums["span"] / task.loss_weights(features)["span"]
+  rows = np.arange(5)
+  # -mean(sum(one_hot * log_softmax)) of each side, then their mean: the original's compute_loss.
+  expected = -(
+    scipy.special.log_softmax(start, axis=-1)[rows, positions[0]].mean()
+    + scipy.special.log_softmax(end, axis=-1)[rows, positions[1]].mean()
+  )
+  np.testing.assert_allclose(loss, expected / 2, rtol=1e-6)
+
+
+def test_variables_are_the_originals(golden):
+  model = SquadTask(config_of(golden), 64).create_model("float32")
+  variables = names.named_variables(model)
+  saved = dict(tf.train.list_variables(str(golden / "tiny_heads_ckpt" / "model.ckpt")))
+  # The checkpoint also holds a classifier.
+  expected = {name: shape for name, shape in saved.items() if name not in names.TASK_HEADS[:2]}
+  assert {name: list(variable.shape) for name, variable in variables.items()} == expected
+
+
+def test_logits_do_not_depend_on_the_batch(golden):
+  model = SquadTask(config_of(golden), 16).create_model("float32")
+  rng = np.random.default_rng(1)
+  features = {
+    "unique_ids": np.arange(1000000000, 1000000007, dtype=np.int32),
+    "input_ids": rng.integers(0, 1200, [7, 16]).astype(np.int32),
+    "input_mask": (np.arange(16) < rng.integers(2, 17, [7, 1])).astype(np.int32),
+    "segment_ids": (np.arange(16) >= 4).astype(np.int32) * np.ones([7, 1], np.int32),
+  }
+  dataset = tf.data.Dataset.from_tensor_slices(features)
+  one_by_one = [row for batch in predict_logits(model, dataset.batch(1)) for row in batch]
+  by_threes = [row for batch in predict_logits(model, dataset.batch(3)) for row in batch]
+  assert [row[0] for row in by_threes] == features["unique_ids"].tolist()
+  for alone, together in zip(one_by_one, by_threes, strict=True):
+    assert alone[0] == together[0]
+    np.testing.assert_allclose(alone[1:], together[1:], rtol=0, atol=1e-5)
