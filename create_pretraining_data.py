@@ -8,6 +8,8 @@ from __future__ import annotations
 from absl import flags, logging
 
 from bert_tf import script
+from bert_tf.data.instances import InstanceOptions
+from bert_tf.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -33,6 +35,23 @@ flags.DEFINE_integer("random_seed", 12345, "Equal seeds and inputs give equal re
 flags.DEFINE_integer("dupe_factor", 10, "How many times to go over the input, with new masks.")
 flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the pieces to predict.")
 flags.DEFINE_float("short_seq_prob", 0.1, "Share of sequences to make shorter than the maximum.")
+flags.DEFINE_integer(
+  "num_workers",
+  0,
+  "0: the original's way, one process that holds everything in memory. Otherwise that many "
+  "processes work through shards of the text with bounded memory; --output_file=dir/x.tfrecord "
+  "becomes dir/x-00000-of-00008.tfrecord and so on, and a run that was stopped goes on where it "
+  "was. The records do not depend on the number of workers, but differ from those of 0.",
+  lower_bound=0,
+)
+flags.DEFINE_bool("stream", False, "Bounded memory with one process: --num_workers=1.")
+flags.DEFINE_float("shard_megabytes", 4.0, "Text per shard with --num_workers or --stream.")
+flags.DEFINE_bool(
+  "dynamic_masking",
+  False,
+  "Write whole sequences, to be masked anew whenever they are read (run_pretraining.py "
+  "--dynamic_masking). --dupe_factor is then 1 unless it is given.",
+)
 flags.mark_flags_as_required(["input_file", "output_file", "vocab_file"])
 
 
@@ -40,22 +59,51 @@ def main() -> None:
   """Creates the records that the flags describe."""
   logging.set_verbosity(logging.INFO)
   from bert_tf.data import creation, inputs
-  from bert_tf.data.instances import InstanceOptions
   from bert_tf.tokenization import FullTokenizer
 
-  options = InstanceOptions(
-    max_seq_length=FLAGS.max_seq_length,
-    max_predictions_per_seq=FLAGS.max_predictions_per_seq,
-    random_seed=FLAGS.random_seed,
-    dupe_factor=FLAGS.dupe_factor,
-    masked_lm_prob=FLAGS.masked_lm_prob,
-    short_seq_prob=FLAGS.short_seq_prob,
-    do_whole_word_mask=FLAGS.do_whole_word_mask,
-  )
+  options = _instance_options()
   input_files = inputs.input_files(FLAGS.input_file)
   output_files = inputs.output_files(FLAGS.output_file, input_files)
   tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
-  creation.create_pretraining_data(input_files, output_files, tokenizer, options)
+  if FLAGS.num_workers or FLAGS.stream:
+    _create_shards(input_files, output_files, options)
+  else:
+    creation.create_pretraining_data(input_files, output_files, tokenizer, options)
+
+
+def _instance_options() -> InstanceOptions:
+  dupe_factor = FLAGS.dupe_factor
+  if FLAGS.dynamic_masking and FLAGS["dupe_factor"].using_default_value:
+    dupe_factor = 1
+  return InstanceOptions(
+    max_seq_length=FLAGS.max_seq_length,
+    max_predictions_per_seq=FLAGS.max_predictions_per_seq,
+    random_seed=FLAGS.random_seed,
+    dupe_factor=dupe_factor,
+    masked_lm_prob=FLAGS.masked_lm_prob,
+    short_seq_prob=FLAGS.short_seq_prob,
+    do_whole_word_mask=FLAGS.do_whole_word_mask,
+    dynamic_masking=FLAGS.dynamic_masking,
+  )
+
+
+def _create_shards(
+  input_files: list[str], output_files: list[str], options: InstanceOptions
+) -> None:
+  from bert_tf.data import scale
+
+  if len(output_files) > 1:
+    raise UserError(
+      f"--output_file: expected one name with --num_workers or --stream, found "
+      f"{len(output_files)}; it is numbered by itself"
+    )
+  shard_bytes = int(FLAGS.shard_megabytes * (1 << 20))
+  scale.create_shards(
+    input_files,
+    output_files[0],
+    scale.Job(FLAGS.vocab_file, FLAGS.do_lower_case, options, min(shard_bytes, 4 << 20)),
+    scale.ScaleOptions(FLAGS.num_workers or 1, shard_bytes),
+  )
 
 
 if __name__ == "__main__":

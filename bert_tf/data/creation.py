@@ -55,7 +55,6 @@ def create_pretraining_data(
     UserError: text that cannot be read or is none; an output that cannot be written.
   """
   logger = logging.getLogger(__name__)
-  vocabulary = Vocabulary.of(tokenizer.vocab)
   warn_about_predictions(options)
   logger.info("*** Reading from input files ***")
   for path in input_files:
@@ -65,7 +64,8 @@ def create_pretraining_data(
   warn_about_documents(len(documents))
   rng = random.Random(options.random_seed)
   shuffle(rng, documents)
-  records = list(_records(documents, vocabulary, options, rng))
+  maker = ExampleMaker(Vocabulary.of(tokenizer.vocab), options)
+  records = list(_records(documents, maker, options.dupe_factor, rng))
   shuffle(rng, records)
   logger.info("*** Writing to output files ***")
   for path in output_files:
@@ -76,31 +76,49 @@ def create_pretraining_data(
   return len(records)
 
 
+class ExampleMaker:
+  """Makes the serialized examples of one document."""
+
+  def __init__(
+    self, vocabulary: Vocabulary, options: InstanceOptions, *, original_draws: bool = True
+  ):
+    """`original_draws`: see `masking.Masker`."""
+    self._vocabulary = vocabulary
+    self._options = options
+    self._masker = Masker(
+      vocabulary,
+      options.masked_lm_prob,
+      options.max_predictions_per_seq,
+      options.do_whole_word_mask,
+      original_draws,
+    )
+    self._encoder = PretrainingEncoder(
+      options.max_seq_length, options.max_predictions_per_seq, vocabulary.size
+    )
+
+  def examples(
+    self, documents: Sequence[Document], index: int, rng: random.Random
+  ) -> Iterator[bytes]:
+    """Yields the examples of `documents[index]`; the others lend random next sentences."""
+    cls, sep = self._vocabulary.cls, self._vocabulary.sep
+    mask, encode = self._masker.mask, self._encoder.encode
+    for first, second, is_random_next in pairs_of_document(documents, index, self._options, rng):
+      ids = [cls, *first, sep, *second, sep]
+      num_first = len(first)
+      if self._options.dynamic_masking:
+        yield self._encoder.encode_unmasked(ids, num_first, is_random_next)
+      else:
+        masked = mask(ids, num_first, rng)
+        yield encode(masked.ids, num_first, masked.positions, masked.labels, is_random_next)
+
+
 def _records(
-  documents: Sequence[Document],
-  vocabulary: Vocabulary,
-  options: InstanceOptions,
-  rng: random.Random,
+  documents: Sequence[Document], maker: ExampleMaker, dupe_factor: int, rng: random.Random
 ) -> Iterator[bytes]:
   """Serialized examples of all passes over all documents."""
-  masker = Masker(
-    vocabulary,
-    options.masked_lm_prob,
-    options.max_predictions_per_seq,
-    options.do_whole_word_mask,
-  )
-  encoder = PretrainingEncoder(
-    options.max_seq_length, options.max_predictions_per_seq, vocabulary.size
-  )
-  cls, sep = vocabulary.cls, vocabulary.sep
-  with progress_bar("creating instances", options.dupe_factor * len(documents), "doc") as bar:
-    for _, index in itertools.product(range(options.dupe_factor), range(len(documents))):
-      for first, second, is_random_next in pairs_of_document(documents, index, options, rng):
-        ids = [cls, *first, sep, *second, sep]
-        masked = masker.mask(ids, len(first), rng)
-        yield encoder.encode(
-          masked.ids, len(first), masked.positions, masked.labels, is_random_next
-        )
+  with progress_bar("creating instances", dupe_factor * len(documents), "doc") as bar:
+    for _, index in itertools.product(range(dupe_factor), range(len(documents))):
+      yield from maker.examples(documents, index, rng)
       bar.update()
 
 

@@ -46,6 +46,15 @@ def feature_prefix(name: str, kind: int, payload_length: int) -> bytes:
   return _delimited(1, len(entry) + payload_length) + entry
 
 
+def _serialize(payloads: Sequence[tuple[str, int, bytes]]) -> bytes:
+  """A tf.Example from (name, kind, packed values), in the order of the names."""
+  parts: list[bytes] = []
+  for name, kind, payload in payloads:
+    parts += feature_prefix(name, kind, len(payload)), payload
+  features = b"".join(parts)
+  return _delimited(1, len(features)) + features
+
+
 class PretrainingEncoder:
   """Encodes examples of `records.pretraining(max_seq_length, max_predictions_per_seq)`."""
 
@@ -76,7 +85,7 @@ class PretrainingEncoder:
     lacking = self._predictions - len(positions)
     num_first = num_a + 2
     weights = self._one * len(positions) + self._zero * lacking
-    payloads = (  # In the order of their names.
+    payloads = [  # In the order of their names.
       ("input_ids", _INT64_LIST, self._pack(ids, pad)),
       ("input_mask", _INT64_LIST, b"\1" * len(ids) + b"\0" * pad),
       ("masked_lm_ids", _INT64_LIST, self._pack(labels, lacking)),
@@ -88,12 +97,21 @@ class PretrainingEncoder:
         _INT64_LIST,
         b"\0" * num_first + b"\1" * (len(ids) - num_first) + b"\0" * pad,
       ),
-    )
-    parts: list[bytes] = []
-    for name, kind, payload in payloads:
-      parts += feature_prefix(name, kind, len(payload)), payload
-    features = b"".join(parts)
-    return _delimited(1, len(features)) + features
+    ]
+    return _serialize(payloads)
+
+  def encode_unmasked(self, ids: Sequence[int], num_a: int, is_random_next: bool) -> bytes:
+    """Serializes a whole sequence (`records.unmasked_pretraining(max_seq_length)`)."""
+    pad = self._length - len(ids)
+    num_first = num_a + 2
+    segments = b"\0" * num_first + b"\1" * (len(ids) - num_first) + b"\0" * pad
+    payloads = [
+      ("input_ids", _INT64_LIST, self._pack(ids, pad)),
+      ("input_mask", _INT64_LIST, b"\1" * len(ids) + b"\0" * pad),
+      ("next_sentence_labels", _INT64_LIST, b"\1" if is_random_next else b"\0"),
+      ("segment_ids", _INT64_LIST, segments),
+    ]
+    return _serialize(payloads)
 
   def _pack(self, values: Sequence[int], num_zeros: int) -> bytes:
     return b"".join(map(self._varints.__getitem__, values)) + b"\0" * num_zeros

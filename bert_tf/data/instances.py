@@ -19,7 +19,11 @@ from bert_tf.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class InstanceOptions:
-  """The original's flags that decide what records hold, with its defaults."""
+  """The flags that decide what records hold, with the original's defaults.
+
+  `dynamic_masking` is not the original's: records then carry whole sequences, which are masked when
+  they are read.
+  """
 
   max_seq_length: int = 128
   max_predictions_per_seq: int = 20
@@ -28,6 +32,7 @@ class InstanceOptions:
   masked_lm_prob: float = 0.15
   short_seq_prob: float = 0.1
   do_whole_word_mask: bool = False
+  dynamic_masking: bool = False
 
   def __post_init__(self) -> None:
     for name, least in (

@@ -1,0 +1,158 @@
+"""Cuts text files into shards at document boundaries, and reads them block by block.
+
+The cut depends on the files and on `shard_bytes` alone, so that a shard holds the same documents
+whoever works on it, and whenever.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+from bert_tf.data.documents import Document, Encode, open_input
+from bert_tf.data.records import GZIP_SUFFIX
+from bert_tf.errors import UserError
+
+# Text compresses to about a third.
+_GZIP_RATIO = 3
+_SMALL_SHARE = 4
+
+
+class Piece(NamedTuple):
+  """Bytes [start, end) of a file; compressed files are read whole, their `end` is an estimate."""
+
+  path: str
+  start: int
+  end: int
+
+  @property
+  def size(self) -> int:
+    """Bytes of text."""
+    return self.end - self.start
+
+
+Shard = list[Piece]
+
+
+def plan_shards(files: Sequence[str], shard_bytes: int) -> list[Shard]:
+  """Cuts the files into shards of about `shard_bytes` of text.
+
+  Large files are cut evenly, small ones share a shard (a shard of few documents would have too few
+  others to take random sentences from); a compressed file is never cut.
+  """
+  shards: list[Shard] = []
+  room = 0
+  for piece in (piece for path in files for piece in _pieces(path, shard_bytes)):
+    if piece.size > room or not shards:
+      shards.append([])
+      room = shard_bytes
+    shards[-1].append(piece)
+    room -= piece.size
+  if len(shards) > 1 and text_bytes(shards[-1]) * _SMALL_SHARE < shard_bytes:
+    last = shards.pop()
+    shards[-1] += last
+  return shards
+
+
+def text_bytes(shard: Shard) -> int:
+  """Bytes of text of a shard (compressed: estimated)."""
+  return sum(piece.size for piece in shard)
+
+
+def _pieces(path: str, shard_bytes: int) -> list[Piece]:
+  size = os.path.getsize(path)
+  if path.endswith(GZIP_SUFFIX):
+    return [Piece(path, 0, size * _GZIP_RATIO)] if size else []
+  count = -(-size // shard_bytes)
+  with open(path, "rb") as file:
+    cuts = [_next_document(file, size * i // count, shard_bytes // 2) for i in range(1, count)]
+  bounds = [0, *cuts, size]
+  return [Piece(path, start, end) for start, end in itertools.pairwise(bounds) if start < end]
+
+
+def _next_document(file: BinaryIO, offset: int, window: int) -> int:
+  """Where the first document after the line at `offset` begins.
+
+  If no blank line is near, the next line: a document is then in two shards.  Greater offsets never
+  give smaller results.
+  """
+  file.seek(offset)
+  file.readline()
+  next_line = position = file.tell()
+  while position < next_line + window and (line := file.readline()):
+    position += len(line)
+    if not line.strip():
+      return position
+  return next_line
+
+
+class Block(NamedTuple):
+  """Documents that are worked on together, and the bytes of text they were read from."""
+
+  documents: list[Document]
+  num_bytes: int
+
+
+def read_blocks(shard: Shard, encode: Encode, block_bytes: int) -> Iterator[Block]:
+  """Reads a shard line by line; memory is bounded by `block_bytes`.
+
+  The end of a file ends a document.  One that is longer than a block is cut.
+
+  Raises:
+    UserError: names file and line of what cannot be read.
+  """
+  documents: list[Document] = [[]]
+  num_bytes = 0
+  for piece in shard:
+    for line, size in _lines(piece):
+      num_bytes += size
+      if line and (ids := encode(line)):
+        documents[-1].append(ids)
+      elif not line and documents[-1]:
+        documents.append([])
+      if num_bytes >= block_bytes and (not line or num_bytes >= 2 * block_bytes):
+        yield Block([document for document in documents if document], num_bytes)
+        documents, num_bytes = [[]], 0
+    documents.append([])
+  yield Block([document for document in documents if document], num_bytes)
+
+
+def _lines(piece: Piece) -> Iterator[tuple[str, int]]:
+  """Stripped lines and how many bytes they took."""
+  compressed = piece.path.endswith(GZIP_SUFFIX)
+  position = piece.start
+  try:
+    with open_input(piece.path) as file:
+      file.seek(position)
+      for line in file:
+        yield line.decode("utf-8").strip(), len(line)
+        position += len(line)
+        if position >= piece.end and not compressed:
+          return
+  except UnicodeDecodeError as error:
+    raise UserError(
+      f"{piece.path}, line {_line_number(piece.path, position)}: expected UTF-8 text, found byte "
+      f"0x{error.object[error.start]:02x} at position {error.start + 1}; convert the file, for "
+      "example with iconv -t UTF-8"
+    ) from error
+  except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    raise UserError(
+      f"{piece.path}: expected gzip data, found {error}; write the file again"
+    ) from error
+  except OSError as error:
+    raise UserError(f"cannot read {piece.path}: {error.strerror or error}") from error
+
+
+def _line_number(path: str, position: int) -> int:
+  """The number of the line that begins at `position`."""
+  number = 1
+  with open_input(path) as file:
+    for line in file:
+      if (position := position - len(line)) < 0:
+        break
+      number += 1
+  return number
