@@ -17,6 +17,7 @@ from bert_tf.tasks.squad.predictions import (
   AnswerFinder,
   PredictionOptions,
   WindowLogits,
+  align,
   get_final_text,
   predictions_by_question,
   write_predictions,
@@ -174,12 +175,10 @@ def test_longest_answer(golden):
 )
 def test_final_text(golden, caplog, predicted, original, expected, reason):
   basic = tokenizer_of(golden, "uncased").basic_tokenizer
+  alignment = align(original, " ".join(basic.tokenize(original)))
   with caplog.at_level(python_logging.INFO, logger="absl"):
     for verbose in (False, True):
-      result = get_final_text(
-        predicted, original, lambda text: " ".join(basic.tokenize(text)), verbose
-      )
-      assert result == expected
+      assert get_final_text(predicted, original, alignment, verbose) == expected
   messages = [record.getMessage() for record in caplog.records]
   assert len(messages) == (reason is not None)
   assert reason is None or messages[0].startswith(reason)

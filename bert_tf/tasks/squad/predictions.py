@@ -8,10 +8,9 @@ the score of [CLS], "no answer" (BERT paper, sections 4.2 and 4.3). Results equa
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,11 +106,13 @@ class AnswerFinder:
     self._tokenizer = tokenizer
     self._options = options
     basic = Memo(lambda word: " ".join(tokenizer.basic_tokenizer.tokenize(word)))
-    self._final_text = functools.partial(
-      get_final_text,
-      basic_tokenize=lambda text: " ".join(filter(None, map(basic.__getitem__, text.split(" ")))),
-      verbose_logging=options.verbose_logging,
-    )
+
+    def aligned(text: str) -> Alignment:
+      # White space always separates tokens, so words can be tokenized one by one.
+      return align(text, " ".join(filter(None, map(basic.__getitem__, text.split(" ")))))
+
+    # Few texts at once, but long ones: without spaces between words, each is a whole paragraph.
+    self._alignments = Memo(aligned, limit=256, longest_key=1 << 20)
 
   def predict(self, example: SquadExample, windows: Sequence[WindowLogits]) -> Prediction:
     """The answer to one question.
@@ -166,7 +167,10 @@ class AnswerFinder:
     tok_text = " ".join(" ".join(tokens).replace(" ##", "").replace("##", "").split())
     start = span.features.word_index(span.start_index)
     end = span.features.word_index(span.end_index)
-    return self._final_text(tok_text, " ".join(example.doc_tokens[start : end + 1]))
+    orig_text = " ".join(example.doc_tokens[start : end + 1])
+    return get_final_text(
+      tok_text, orig_text, self._alignments[orig_text], self._options.verbose_logging
+    )
 
 
 def _window_spans(window: WindowLogits, options: PredictionOptions) -> Iterator[_Span]:
@@ -215,50 +219,61 @@ def _softmax(scores: Sequence[float]) -> list[float]:
   return [value / total for value in exponentials]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Alignment:
+  """A text beside its basic tokens.
+
+  Attributes:
+    tok_text: the tokens, joined by spaces.
+    to_orig: index in tok_text -> index in the text, of all but spaces; None where these are not
+      equally many.
+  """
+
+  tok_text: str
+  to_orig: dict[int, int] | None
+
+
+def align(orig_text: str, tok_text: str) -> Alignment:
+  """Pairs the characters of both texts, spaces left out, one by one."""
+  orig_positions = [i for i, char in enumerate(orig_text) if char != " "]
+  tok_positions = [i for i, char in enumerate(tok_text) if char != " "]
+  if len(orig_positions) != len(tok_positions):
+    return Alignment(tok_text, None)
+  return Alignment(tok_text, dict(zip(tok_positions, orig_positions, strict=True)))
+
+
 def get_final_text(
-  pred_text: str,
-  orig_text: str,
-  basic_tokenize: Callable[[str], str],
-  verbose_logging: bool = False,
+  pred_text: str, orig_text: str, alignment: Alignment, verbose_logging: bool = False
 ) -> str:
   """Projects a tokenized prediction onto the text that it was tokenized from.
 
   `pred_text` is lower-cased, stripped of accents, and cut between words and punctuation;
-  "steve smith" shall become "Steve Smith" of the original "Steve Smith's". Both texts are compared
-  without spaces, character by character; where that is impossible, `orig_text` is the answer. The
-  original's `get_final_text`.
+  "steve smith" shall become "Steve Smith" of the original "Steve Smith's". Where that is
+  impossible, `orig_text` is the answer (the original's `get_final_text`).
 
   Args:
     pred_text: word pieces of the prediction, joined.
     orig_text: the words of the context that the prediction touches.
-    basic_tokenize: the basic tokens of a text, joined by spaces.
+    alignment: of `orig_text` and its basic tokens.
     verbose_logging: log why `orig_text` is returned.
 
   Returns:
     A part of `orig_text`.
   """
-  tok_text = basic_tokenize(orig_text)
-  start = tok_text.find(pred_text)
-  if start < 0:
-    if verbose_logging:
+  start = alignment.tok_text.find(pred_text)
+  to_orig = alignment.to_orig or {}
+  orig_start, orig_end = to_orig.get(start), to_orig.get(start + len(pred_text) - 1)
+  if start >= 0 and orig_start is not None and orig_end is not None:
+    return orig_text[orig_start : orig_end + 1]
+  if verbose_logging:
+    texts = (orig_text, alignment.tok_text)
+    if start < 0:
       logging.info("Unable to find text: '%s' in '%s'", pred_text, orig_text)
-    return orig_text
-  orig_positions = [i for i, char in enumerate(orig_text) if char != " "]
-  tok_positions = [i for i, char in enumerate(tok_text) if char != " "]
-  if len(orig_positions) != len(tok_positions):
-    if verbose_logging:
-      logging.info(
-        "Length not equal after stripping spaces: '%s' vs '%s'", orig_text, tok_text
-      )  # fmt: skip
-    return orig_text
-  to_orig = dict(zip(tok_positions, orig_positions, strict=True))
-  orig_start = to_orig.get(start)
-  orig_end = to_orig.get(start + len(pred_text) - 1)
-  if orig_start is None or orig_end is None:
-    if verbose_logging:
-      logging.info("Couldn't map the ends of '%s' to '%s'", pred_text, orig_text)
-    return orig_text
-  return orig_text[orig_start : orig_end + 1]
+    elif alignment.to_orig is None:
+      logging.info("Length not equal after stripping spaces: '%s' vs '%s'", *texts)
+    else:
+      logging.info("Couldn't map the ends of '%s': '%s' vs '%s'", pred_text, *texts)
+  return orig_text
 
 
 def predictions_by_question(
