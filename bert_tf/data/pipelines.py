@@ -61,7 +61,12 @@ class LengthBuckets:
   window_batches: int = 50
 
 
-def pretraining_dataset(files: Sequence[str], spec: FeatureSpec, options: ReadOptions):
+def pretraining_dataset(
+  files: Sequence[str],
+  spec: FeatureSpec,
+  options: ReadOptions,
+  masking: Callable[[tf.Tensor, Batch], Batch] | None = None,
+) -> tf.data.Dataset:
   """Batches of pretraining records.
 
   Evaluation reads the files in order, again and again, and drops no example before a batch is
@@ -71,13 +76,24 @@ def pretraining_dataset(files: Sequence[str], spec: FeatureSpec, options: ReadOp
     files: TFRecord files; gzip where the name ends in `.gz`.
     spec: `records.pretraining(...)` or `records.unmasked_pretraining(...)`.
     options: see there.
+    masking: draws new masks for every batch; a `dynamic_masking.DynamicMasking`.
 
   Returns:
     an infinite tf.data.Dataset of {name: int32 or float32 [batch_size, length]}.
   """
   source = _RecordFiles(files, spec)
   options = dataclasses.replace(options, drop_remainder=True)
-  return _batches(source, options, repeat=True).with_options(_deterministic())
+  dataset = _batches(source, options, repeat=True)
+  if masking is not None:
+    numbers = tf.data.Dataset.range(options.skip_batches, np.iinfo(np.int64).max)
+
+    def mask(number: tf.Tensor, batch: Batch) -> Batch:
+      number = number * options.num_shards + options.shard_index
+      return masking(_seed(options.seed + 2, number), batch)
+
+    dataset = tf.data.Dataset.zip(numbers, dataset)
+    dataset = dataset.map(mask, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+  return dataset.with_options(_deterministic())
 
 
 def example_dataset(
