@@ -203,6 +203,7 @@ def test_steps_are_counted_from_questions():
     ({"predict_file": "nothing.json"}, r"nothing\.json"),
     ({"bert_config_file": "nothing.json"}, r"nothing\.json"),
     ({"init_checkpoint": "nothing.ckpt"}, r"found nothing at 'nothing\.ckpt'"),
+    ({"init_checkpoint": None}, "expected a checkpoint in --output_dir .* found none"),
     ({"max_seq_length": 27}, r"max_seq_length \(27\) must be greater than max_query_length \(24\)"),
     ({"max_seq_length": 129}, "129 is more than the 128 positions"),
     ({"doc_stride": 0}, "doc_stride >= 1"),

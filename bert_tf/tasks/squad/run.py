@@ -6,6 +6,7 @@ Imports TensorFlow only once it must.
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import os
 import random
@@ -85,8 +86,7 @@ class SquadRunner:
     validate_case_matches_checkpoint(
       flags.do_lower_case, flags.init_checkpoint, self._tokenizer.vocab
     )
-    if flags.init_checkpoint:
-      existing_checkpoint(flags.init_checkpoint)
+    _check_weights(flags)
     # Read here although it is used after training, so that a bad file is known now.
     self._train_examples = self._read(flags.train_file, True) if flags.do_train else []
     self._predict_examples = self._read(flags.predict_file, False) if flags.do_predict else []
@@ -229,6 +229,16 @@ def _check_flags(flags: SquadRun) -> None:
   ):
     if value < 1:
       raise UserError(f"--{name}: expected at least 1, found {value}")
+
+
+def _check_weights(flags: SquadRun) -> None:
+  if flags.init_checkpoint:
+    existing_checkpoint(flags.init_checkpoint)
+  elif not flags.do_train and not glob.glob(f"{glob.escape(flags.output_dir)}/model.ckpt-*.index"):
+    raise UserError(
+      f"--do_predict: expected a checkpoint in --output_dir ({flags.output_dir}), found none; train"
+      " first, or give --init_checkpoint"
+    )
 
 
 def num_steps(
