@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from bert_tf.tokenization.basic import clean_code_point, is_punctuation
 from bert_tf.tokenization.wordpiece import MAX_INPUT_CHARS_PER_WORD, SUFFIX_INDICATOR
 
 # No word that is short enough in characters is longer than this in UTF-8.
@@ -88,9 +89,23 @@ class CompatiblePieces(tf.Module):
 def matchable_tokens(tokens: Sequence[str]) -> list[str]:
   """Replaces tokens that no word can contain by others that none can, which the library takes.
 
-  The released Chinese vocabulary has an empty token and a bare "##".
+  It refuses an empty token and a bare "##", which the released Chinese vocabulary has, and with a
+  space inside a token it goes astray.
   """
   return [
-    f"\x01{index}" if token in ("", SUFFIX_INDICATOR) else token
+    token if token == "[UNK]" or _is_matchable(token) else f"\x01{index}"
     for index, token in enumerate(tokens)
   ]
+
+
+def _is_matchable(token: str) -> bool:
+  """True if BasicTokenizer can give a word that holds this piece, but for upper and lower case."""
+  if len(token) == 1:
+    return not token.isspace() and clean_code_point(ord(token)) is not None
+  characters = token.removeprefix(SUFFIX_INDICATOR)
+  return bool(characters) and all(map(_continues_word, characters))
+
+
+def _continues_word(char: str) -> bool:
+  code_point = ord(char)
+  return clean_code_point(code_point) == code_point and not (char.isspace() or is_punctuation(char))

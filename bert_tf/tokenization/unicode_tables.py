@@ -147,7 +147,9 @@ def _slots(code_point: int, do_lower_case: bool) -> list[int]:
   if is_chinese_char(code_point):
     assert len(slots) == 1, "an ideograph's decomposition is one ideograph"
     return [slots[0] | ISOLATED]
-  return slots or [STRIPPED]
+  if all(slot & STRIPPED for slot in slots):
+    return [STRIPPED | (STARTER if slots else 0)]
+  return slots
 
 
 def _slot(char: str, do_lower_case: bool) -> int | None:
