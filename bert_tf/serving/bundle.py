@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,17 +28,19 @@ Samples = Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
-class BundleOptions:
-  """Where and how a bundle is written.
+class ExportOptions:
+  """Where and how an export is written.
 
   Attributes:
     export_dir: the model's directory; the bundle is the directory `<version>` in it.
     version: a positive number; default: seconds since 1970, so that a later export is served.
+    dtype: type of the matrix products, "float32" or "bfloat16"; answers are float32 always.
     check: load the bundle in a fresh process and compare its answers before it gets its name.
   """
 
   export_dir: str
   version: int | None = None
+  dtype: str = "float32"
   check: bool = True
 
 
@@ -47,7 +49,7 @@ def write(
   signatures: Mapping[str, Any],
   assets: Mapping[str, str],
   samples: Samples,
-  options: BundleOptions,
+  options: ExportOptions,
 ) -> str:
   """Saves a module as `<export_dir>/<version>`.
 
@@ -65,7 +67,7 @@ def write(
     UserError: the version exists, the directory cannot be written, or the bundle does not load
       or answers otherwise than the Python pipeline. Nothing is left behind.
   """
-  target = _target(options)
+  path = target(options)
   with _scratch(options.export_dir) as scratch:
     saved = os.path.join(scratch, "saved")
     _save(module, signatures, assets, saved, scratch)
@@ -74,23 +76,24 @@ def write(
       moved = os.path.join(scratch, "moved", "1")
       os.makedirs(os.path.dirname(moved))
       os.rename(saved, moved)
-      check(moved, samples)
+      check([(moved, samples)])
       saved = moved
     try:
-      os.rename(saved, target)
+      os.rename(saved, path)
     except OSError as error:
-      raise UserError(f"cannot write {target}: {error.strerror}; give another version") from error
-  return target
+      raise UserError(f"cannot write {path}: {error.strerror}; give another version") from error
+  return path
 
 
-def _target(options: BundleOptions) -> str:
+def target(options: ExportOptions) -> str:
+  """The directory to write; raises UserError where the version is taken or no version."""
   version = int(time.time()) if options.version is None else options.version
   if version < 1:
     raise UserError(f"expected a version of at least 1, found {version}; give a positive number")
-  target = os.path.join(options.export_dir, str(version))
-  if os.path.exists(target):
-    raise UserError(f"expected no version {version} yet, found {target}; give another --version")
-  return target
+  path = os.path.join(options.export_dir, str(version))
+  if os.path.exists(path):
+    raise UserError(f"expected no version {version} yet, found {path}; give another --version")
+  return path
 
 
 @contextlib.contextmanager
@@ -124,22 +127,23 @@ def _save(module, signatures, assets: Mapping[str, str], saved: str, scratch: st
   os.chmod(saved, 0o755)
 
 
-def check(path: str, samples: Samples) -> None:
-  """Loads a bundle in a fresh process, through both loaders, and compares its answers.
+def check(bundles: Sequence[tuple[str, Samples]]) -> None:
+  """Loads bundles in a fresh process, through both loaders, and compares their answers.
+
+  Args:
+    bundles: directory of each, and its samples as of `write`.
 
   Raises:
-    UserError: it does not load, or an answer differs from the expected one.
+    UserError: one does not load, or an answer differs from the expected one.
   """
-  arrays = {}
-  for signature, (inputs, outputs) in samples.items():
-    for kind, values in (("in", inputs), ("out", outputs)):
-      for name, value in values.items():
-        arrays[f"{signature}|{kind}|{name}"] = _storable(np.asarray(value))
   with tempfile.TemporaryDirectory() as directory:
-    expected = os.path.join(directory, "samples.npz")
-    np.savez(expected, **arrays)
+    arguments = []
+    for number, (path, samples) in enumerate(bundles):
+      expected = os.path.join(directory, f"samples-{number}.npz")
+      np.savez(expected, **_arrays(samples))
+      arguments += [os.path.abspath(path), expected]
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fresh_process_check.py")
-    command = [sys.executable, script, os.path.abspath(path), expected]
+    command = [sys.executable, script, *arguments]
     try:
       result = subprocess.run(
         command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False, cwd=directory
@@ -147,12 +151,27 @@ def check(path: str, samples: Samples) -> None:
     except subprocess.TimeoutExpired as error:
       raise UserError(f"the export did not answer within {_CHECK_SECONDS} s") from error
   if result.returncode:
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    reason = next((ln for ln in reversed(lines) if re.match(r"[\w.]*(Error|Exception)", ln)), "")
     raise UserError(
-      "the export failed its check in a fresh process and was removed:"
-      f" {reason or (lines[-1] if lines else f'exit code {result.returncode}')}"
+      f"the export failed its check in a fresh process and was removed: {_reason(result)}"
     )
+
+
+def _arrays(samples: Samples) -> dict[str, np.ndarray]:
+  return {
+    f"{signature}|{kind}|{name}": _storable(np.asarray(value))
+    for signature, (inputs, outputs) in samples.items()
+    for kind, values in (("in", inputs), ("out", outputs))
+    for name, value in values.items()
+  }
+
+
+def _reason(result: subprocess.CompletedProcess[str]) -> str:
+  """The exception in what a Python process wrote before it died."""
+  lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+  for number in reversed(range(len(lines))):
+    if re.match(r"[\w.]*(Error|Exception)\b", lines[number]):
+      return " ".join(lines[number : number + 6])
+  return (lines or [f"exit code {result.returncode}"])[-1]
 
 
 def _storable(value: np.ndarray) -> np.ndarray:

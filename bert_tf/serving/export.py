@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from bert_tf import checkpoints, heads
+from bert_tf import checkpoints, heads, modeling
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.serving import bundle, modules, python_pipeline
-from bert_tf.serving.bundle import BundleOptions
+from bert_tf.serving import bundle, modules, samples
+from bert_tf.serving.bundle import ExportOptions
+from bert_tf.serving.encoder_module import EncoderModule
+from bert_tf.serving.pretraining_module import PretrainingModule
 from bert_tf.serving.text_inputs import TextOptions
+from bert_tf.serving.tokens_module import TokenClassifierModule
 from bert_tf.serving.weights import DTYPES
 from bert_tf.tokenization import load_vocab
 
-__all__ = ["BundleOptions", "TextOptions", "export_classifier"]
+__all__ = [
+  "ExportOptions",
+  "TextOptions",
+  "export_classifier",
+  "export_encoder",
+  "export_pretraining",
+  "export_token_classifier",
+]
 
 _CLASSIFIERS = {
   "classification": modules.ClassifierModule,
@@ -27,24 +35,17 @@ _CLASSIFIERS = {
   "regression": modules.RegressionModule,
 }
 
-# Read by the check: short and long, with a pair and without, accents, scripts, control characters.
-SAMPLE_TEXTS = (
-  ("The quick brown fox jumps over the lazy dog.", ""),
-  ("Crème brûlée à la carte, 3.50 €!", "Is it sweet?"),
-  ("", ""),
-  ("短い文 и русский\ttext\u200d with [MASK] and emoji 🎉", "x"),
-  ("long " * 600, "pair " * 700),
-)
+# The prefix, file or directory of a checkpoint, or a model that holds the weights.
+Checkpoint = str | os.PathLike[str] | keras.Model
 
 
 def export_classifier(
-  checkpoint: str | keras.Model,
+  checkpoint: Checkpoint,
   config: BertConfig,
   text: TextOptions,
   labels: Sequence[str],
-  options: BundleOptions,
+  options: ExportOptions,
   task: str = "classification",
-  dtype: str = "float32",
   pairs: bool = False,
 ) -> str:
   """Exports a classifier or a regression model as `<export_dir>/<version>`.
@@ -57,9 +58,8 @@ def export_classifier(
     config: the model's architecture.
     text: how the model was trained to read text.
     labels: names of the outputs in their order; empty for regression.
-    options: where to write.
+    options: where and how to write.
     task: "classification" (one label), "multilabel" (a sigmoid for each) or "regression".
-    dtype: type of the matrix products, "float32" or "bfloat16".
     pairs: whether the model was trained on two texts; `serving_default` then takes both.
 
   Returns:
@@ -71,89 +71,146 @@ def export_classifier(
   """
   if task not in _CLASSIFIERS:
     raise UserError(f"expected a task of {', '.join(_CLASSIFIERS)}, found {task!r}")
-  _check_labels(labels, task)
-  vocabulary = check_text(text, config)
-  num_outputs = 1 if task == "regression" else len(labels)
+  if task == "regression" and labels:
+    raise UserError(f"expected no labels for regression, found {len(labels)}; leave them out")
+  if task != "regression":
+    _check_labels(labels, at_least=1 if task == "multilabel" else 2)
+  _check(text, config, options)
+  num_outputs = len(labels) or 1
   model = build(
-    lambda policy: heads.ClassifierModel(config, num_outputs, policy), checkpoint, dtype
+    lambda policy: heads.ClassifierModel(config, num_outputs, policy), checkpoint, options.dtype
   )
-  arguments = () if task == "regression" else (labels,)
-  module = _CLASSIFIERS[task](model, text, *arguments)
-  samples = _classifier_samples(model, text, task, labels, pairs)
-  assets = standard_assets(config, text, vocabulary, {"task": task, "dtype": dtype, "pairs": pairs})
-  if labels:
-    assets["labels.txt"] = "".join(f"{label}\n" for label in labels)
-  return bundle.write(module, module.signatures(pairs), assets, samples, options)
+  module = _CLASSIFIERS[task](model, text, *([labels] if labels else []))
+  checked = samples.classifier(model, text, task, labels, pairs)
+  return _write(module, checked, {"task": task, "pairs": pairs}, options, labels)
 
 
-def _check_labels(labels: Sequence[str], task: str) -> None:
-  if task == "regression":
-    if labels:
-      raise UserError(f"expected no labels for regression, found {len(labels)}; leave them out")
-    return
-  if len(labels) < (1 if task == "multilabel" else 2) or len(set(labels)) < len(labels):
+def export_token_classifier(
+  checkpoint: Checkpoint,
+  config: BertConfig,
+  text: TextOptions,
+  labels: Sequence[str],
+  options: ExportOptions,
+) -> str:
+  """Exports a `TokenClassifierModel`; arguments, result and errors as of `export_classifier`.
+
+  `serving_default` answers with entities and their places in the text, see
+  `TokenClassifierModule.answers_to_text`.
+  """
+  _check_labels(labels, at_least=2)
+  _check(text, config, options)
+  model = build(
+    lambda policy: heads.TokenClassifierModel(config, len(labels), policy),
+    checkpoint,
+    options.dtype,
+  )
+  module = TokenClassifierModule(model, text, labels)
+  checked = samples.token_classifier(model, text, module)
+  return _write(module, checked, {"task": "tokens", "pairs": False}, options, labels)
+
+
+def export_pretraining(
+  checkpoint: Checkpoint,
+  config: BertConfig,
+  text: TextOptions,
+  options: ExportOptions,
+  top_k: int = 10,
+) -> str:
+  """Exports a `PretrainingModel`: `fill_mask` (the default) and `next_sentence`.
+
+  Args as of `export_classifier`; `top_k`, how many words to give for every mask.
+  """
+  if top_k < 1:
+    raise UserError(f"expected --top_k of at least 1, found {top_k}")
+  _check(text, config, options)
+  model = build(lambda policy: heads.PretrainingModel(config, policy), checkpoint, options.dtype)
+  top_k = min(top_k, config.vocab_size)
+  module = PretrainingModule(model, text, top_k)
+  checked = samples.pretraining(model, text, top_k)
+  return _write(module, checked, {"task": "pretraining", "pairs": False, "top_k": top_k}, options)
+
+
+def export_encoder(
+  checkpoint: Checkpoint,
+  config: BertConfig,
+  text: TextOptions,
+  options: ExportOptions,
+  layers: Sequence[int] = (-1,),
+  pairs: bool = False,
+) -> str:
+  """Exports a `BertModel`: `embed` (the default) and `token_vectors`.
+
+  Args as of `export_classifier`; `layers`, whose vectors `token_vectors` gives, -1 for the last.
+  """
+  count = config.num_hidden_layers
+  if not layers or any(not -count <= layer < count for layer in layers):
     raise UserError(
-      f"expected different labels, at least two, found {list(labels)}; give the names of the"
-      " model's outputs in the order that it was trained with"
+      f"expected --layers from {-count} to {count - 1}, as the model has, found {list(layers)}"
+    )
+  _check(text, config, options)
+  model = build(lambda policy: modeling.BertModel(config, policy), checkpoint, options.dtype)
+  module = EncoderModule(model, text, layers)
+  checked = samples.encoder(model, text, pairs)
+  checked["embed"] = checked["serving_default"]
+  facts = {"task": "encoder", "pairs": pairs, "layers": list(layers)}
+  return _write(module, checked, facts, options)
+
+
+def _check_labels(labels: Sequence[str], at_least: int) -> None:
+  if len(labels) < at_least or len(set(labels)) < len(labels):
+    raise UserError(
+      f"expected different labels, at least {at_least}, found {list(labels)}; give the names of"
+      " the model's outputs in the order that it was trained with"
     )
 
 
-def check_text(text: TextOptions, config: BertConfig) -> Mapping[str, int]:
-  """Reads the vocabulary; raises UserError where text, vocabulary and model do not fit."""
+def _check(text: TextOptions, config: BertConfig, options: ExportOptions) -> None:
+  """Refuses before any long work what would be refused at its end."""
+  bundle.target(options)
+  check_text(text, config)
+
+
+def check_text(text: TextOptions, config: BertConfig) -> None:
+  """Raises UserError where text options, vocabulary and model do not fit together."""
   text.check(config)
-  vocabulary = load_vocab(text.vocab_file)
-  config.check_vocabulary_size(len(vocabulary), text.vocab_file)
-  return vocabulary
+  config.check_vocabulary_size(len(load_vocab(text.vocab_file)), text.vocab_file)
 
 
-def build(make, checkpoint: str | keras.Model, dtype: str) -> keras.Model:
+def build(make: Callable[[str], keras.Model], checkpoint: Checkpoint, dtype: str) -> keras.Model:
   """Makes a model of the wanted type and reads its weights, from a file or another model."""
   if dtype not in DTYPES:
     raise UserError(f"expected --dtype to be one of {', '.join(DTYPES)}, found {dtype!r}")
   model = make(DTYPES[dtype])
-  if isinstance(checkpoint, (str, os.PathLike)):
-    checkpoints.load(model, os.fspath(checkpoint))
-  else:
+  if isinstance(checkpoint, keras.Model):
     for ours, given in zip(model.variables, checkpoint.variables, strict=True):
       ours.assign(given)
+  else:
+    checkpoints.load(model, os.fspath(checkpoint))
   return model
 
 
-def standard_assets(
-  config: BertConfig, text: TextOptions, vocabulary: Mapping[str, int], facts: Mapping
-) -> dict[str, str]:
-  """The text files that every bundle carries: what it is, its shape and its vocabulary."""
-  options = dataclasses.asdict(text)
-  del options["vocab_file"]
-  return {
-    "bert_config.json": config.to_json_string(),
-    "vocab.txt": "".join(f"{token}\n" for token in vocabulary),
-    "serving.json": bundle.to_json({**options, **facts}),
+def _write(
+  module: modules.TextModule,
+  checked: samples.Samples,
+  facts: Mapping[str, object],
+  options: ExportOptions,
+  labels: Sequence[str] = (),
+) -> str:
+  """Writes the bundle with the text files that say what it is."""
+  text = dataclasses.asdict(module.text)
+  del text["vocab_file"]
+  tokenizer = module.tokenizer
+  described = {
+    **text,
+    **facts,
+    "dtype": options.dtype,
+    "required_ops": list(tokenizer.required_ops),
   }
-
-
-def _classifier_samples(model, text: TextOptions, task: str, labels, pairs: bool) -> bundle.Samples:
-  """Inputs and the answers to them by way of FullTokenizer and the Keras model."""
-  first, second = (np.array(column, object) for column in zip(*SAMPLE_TEXTS, strict=True))
-
-  def answers(features):
-    logits = model({k: tf.constant(v) for k, v in features.items()})["logits"].numpy()
-    if task == "regression":
-      return {"score": logits[:, 0]}
-    result = {"logits": logits}
-    if task == "multilabel":
-      return {**result, "probabilities": 1 / (1 + np.exp(-logits))}
-    result["label"] = np.array([labels[i] for i in logits.argmax(-1)], object)
-    return {**result, "probabilities": tf.nn.softmax(logits).numpy()}
-
-  features = python_pipeline.features(list(first), list(second), text)
-  alone = answers(python_pipeline.features(list(first), [""] * len(first), text))
-  both = answers(features)
-  two = {"text": first, "text_pair": second}
-  return {
-    "serving_default": (two, both) if pairs else ({"text": first}, alone),
-    "pairs": (two, both),
-    "tensors": (features, both),
-    "examples": ({"examples": python_pipeline.examples(features)}, both),
-    "tokenize": (two, features if not text.static_length else {}),
+  assets = {
+    "bert_config.json": module.config.to_json_string(),
+    "vocab.txt": "".join(f"{token}\n" for token in tokenizer.vocab),
+    "serving.json": bundle.to_json(described),
   }
+  if labels:
+    assets["labels.txt"] = "".join(f"{label}\n" for label in labels)
+  return bundle.write(module, module.signatures(bool(facts["pairs"])), assets, checked, options)

@@ -6,6 +6,7 @@ B requests in a batch, S tokens of the longest one, L labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -17,9 +18,7 @@ from bert_tf.serving.text_inputs import (
   parse_examples,
 )
 from bert_tf.serving.weights import FrozenModel
-from bert_tf.tokenization import InGraphTokenizer, load_vocab
-
-_STRINGS = tf.TensorSpec([None], tf.string)
+from bert_tf.tokenization import InGraphTokenizer
 
 Signatures = dict[str, Callable[..., dict[str, tf.Tensor]]]
 
@@ -27,14 +26,16 @@ Signatures = dict[str, Callable[..., dict[str, tf.Tensor]]]
 class TextModule(tf.Module):
   """What every export has: the tokenizer, the weights, and signatures for ids and for text."""
 
+  takes_pairs: ClassVar[bool] = True
+
   def __init__(self, model: keras.Model, text: TextOptions):
     """Copies the weights of `model` and reads the vocabulary."""
     super().__init__(name="export")
     self.config = model.config
     self.text = text
-    self.tokenizer = InGraphTokenizer(text.vocab_file, text.do_lower_case)
+    self.tokenizer = InGraphTokenizer(text.vocab_file, text.do_lower_case, text.text_ops)
     self.frozen = FrozenModel(model)
-    vocabulary = load_vocab(text.vocab_file)
+    vocabulary = self.tokenizer.vocab
     self._tokens = tf.constant(list(vocabulary))
     self.packer = SequencePacker(
       vocabulary["[CLS]"], vocabulary["[SEP]"], text.max_seq_length, text.static_length
@@ -50,6 +51,12 @@ class TextModule(tf.Module):
     second = self.tokenizer(tf.zeros_like(text) if text_pair is None else text_pair)
     return self.packer(first, second)
 
+  def answers_to_text(
+    self, text: tf.Tensor, text_pair: tf.Tensor | None = None
+  ) -> dict[str, tf.Tensor]:
+    """The outputs for strings [B]."""
+    return self.answers(self.features(text, text_pair))
+
   def tensor_specs(self) -> dict[str, tf.TensorSpec]:
     """The inputs of the signature `tensors`."""
     length = self.text.max_seq_length if self.text.static_length else None
@@ -64,10 +71,10 @@ class TextModule(tf.Module):
     """
 
     def of_text(text):
-      return self.answers(self.features(text))
+      return self.answers_to_text(text)
 
     def of_pairs(text, text_pair):
-      return self.answers(self.features(text, text_pair))
+      return self.answers_to_text(text, text_pair)
 
     def of_tensors(input_ids, input_mask, segment_ids):
       ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
@@ -76,26 +83,33 @@ class TextModule(tf.Module):
     def of_examples(examples):
       return self.answers(checked_features(parse_examples(examples), self.config))
 
+    pair_function = concrete(of_pairs, strings("text", "text_pair")) if self.takes_pairs else None
+    return {
+      "serving_default": pair_function if pairs else concrete(of_text, strings("text")),
+      **({"pairs": pair_function} if pair_function else {}),
+      "tensors": concrete(of_tensors, self.tensor_specs()),
+      "examples": concrete(of_examples, strings("examples")),
+      "tokenize": self.tokenize_signature(),
+    }
+
+  def tokenize_signature(self):
+    """What two texts become: the features and `tokens`, string [B, S]."""
+
     def tokenize(text, text_pair):
       features = self.features(text, text_pair)
       return {**features, "tokens": tf.gather(self._tokens, features["input_ids"])}
 
-    two = {name: tf.TensorSpec([None], tf.string, name=name) for name in ("text", "text_pair")}
-    pair_function = concrete(of_pairs, two)
-    return {
-      "serving_default": pair_function if pairs else concrete(of_text, {"text": two["text"]}),
-      "pairs": pair_function,
-      "tensors": concrete(of_tensors, self.tensor_specs()),
-      "examples": concrete(
-        of_examples, {"examples": tf.TensorSpec([None], tf.string, name="examples")}
-      ),
-      "tokenize": concrete(tokenize, two),
-    }
+    return concrete(tokenize, strings("text", "text_pair"))
 
 
 def concrete(function: Callable, specs: Mapping[str, tf.TensorSpec]):
   """Traces a function whose arguments are named and typed by `specs`."""
-  return tf.function(function).get_concrete_function(**specs)
+  return tf.function(function, autograph=False).get_concrete_function(**specs)
+
+
+def strings(*names: str) -> dict[str, tf.TensorSpec]:
+  """Inputs that are rows of strings."""
+  return {name: tf.TensorSpec([None], tf.string, name=name) for name in names}
 
 
 class ClassifierModule(TextModule):

@@ -10,6 +10,8 @@ from bert_tf.data.records import encode_example
 from bert_tf.serving.text_inputs import TextOptions
 from bert_tf.tokenization import FullTokenizer
 
+_NAMES = ("input_ids", "input_mask", "segment_ids")
+
 
 def features(
   first: Sequence[str], second: Sequence[str], text: TextOptions
@@ -25,18 +27,44 @@ def features(
     `input_ids`, `input_mask` and `segment_ids`, int32 [B, S].
   """
   tokenizer = FullTokenizer(text.vocab_file, text.do_lower_case)
-  rows = []
-  for a, b in zip(first, second, strict=True):
-    tokens_a, tokens_b = tokenizer.tokenize(a), tokenizer.tokenize(b)
-    room = text.max_seq_length - (3 if tokens_b else 2)
-    while len(tokens_a) + len(tokens_b) > room:
-      (tokens_a if len(tokens_a) > len(tokens_b) else tokens_b).pop()
-    tokens = ["[CLS]", *tokens_a, "[SEP]"]
-    tail = [*tokens_b, "[SEP]"] if tokens_b else []
-    rows.append((tokenizer.convert_tokens_to_ids(tokens + tail), len(tokens)))
+  rows = [
+    _sequence(tokenizer.tokenize(a), tokenizer.tokenize(b), text.max_seq_length)
+    for a, b in zip(first, second, strict=True)
+  ]
+  return _padded([(tokenizer.convert_tokens_to_ids(t), n) for t, n in rows], text)
+
+
+def masked_features(
+  texts: Sequence[str], text: TextOptions
+) -> tuple[dict[str, np.ndarray], list[list[int]]]:
+  """Features of texts with literal [MASK], and the places of the masks in each sequence."""
+  tokenizer = FullTokenizer(text.vocab_file, text.do_lower_case)
+  rows, places = [], []
+  for line in texts:
+    tokens: list[str] = []
+    for index, part in enumerate(line.split("[MASK]")):
+      tokens += ["[MASK]"] * (index > 0) + tokenizer.tokenize(part)
+    tokens, first_segment = _sequence(tokens, [], text.max_seq_length)
+    places.append([i for i, token in enumerate(tokens) if token == "[MASK]"])
+    rows.append((tokenizer.convert_tokens_to_ids(tokens), first_segment))
+  return _padded(rows, text), places
+
+
+def _sequence(
+  tokens_a: list[str], tokens_b: list[str], max_seq_length: int
+) -> tuple[list[str], int]:
+  """[CLS] A [SEP] B [SEP] or [CLS] A [SEP], and the length of its first segment."""
+  room = max_seq_length - (3 if tokens_b else 2)
+  has_b = bool(tokens_b)
+  while len(tokens_a) + len(tokens_b) > room:
+    (tokens_a if len(tokens_a) > len(tokens_b) else tokens_b).pop()
+  first = ["[CLS]", *tokens_a, "[SEP]"]
+  return [*first, *tokens_b, *(["[SEP]"] if has_b else [])], len(first)
+
+
+def _padded(rows: list[tuple[list[int], int]], text: TextOptions) -> dict[str, np.ndarray]:
   width = text.max_seq_length if text.static_length else max(len(ids) for ids, _ in rows)
-  shape = (len(rows), width)
-  result = {name: np.zeros(shape, np.int32) for name in ("input_ids", "input_mask", "segment_ids")}
+  result = {name: np.zeros((len(rows), width), np.int32) for name in _NAMES}
   for i, (ids, first_segment) in enumerate(rows):
     result["input_ids"][i, : len(ids)] = ids
     result["input_mask"][i, : len(ids)] = 1
@@ -45,7 +73,7 @@ def features(
 
 
 def examples(rows: dict[str, np.ndarray]) -> np.ndarray:
-  """Serialized tf.Examples of `features`, object [B]."""
+  """Serialized tf.Examples of features, object [B]."""
   count = len(rows["input_ids"])
   encoded = [
     encode_example({name: value[i].tolist() for name, value in rows.items()}) for i in range(count)

@@ -24,12 +24,14 @@ class TextOptions:
     max_seq_length: longest sequence in tokens, special tokens included; what is over is cut off.
     static_length: pad every batch to `max_seq_length`, for devices that want one fixed shape;
       otherwise a batch is padded to its own longest sequence.
+    text_ops: "fast", or "compatible" for servers that lack the newest text operations.
   """
 
   vocab_file: str
   do_lower_case: bool = True
   max_seq_length: int = 128
   static_length: bool = False
+  text_ops: str = "fast"
 
   def check(self, config: BertConfig) -> None:
     """Raises UserError where the length fits neither the special tokens nor the model."""

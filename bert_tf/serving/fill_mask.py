@@ -1,0 +1,207 @@
+"""`python -m bert_tf fill-mask MODEL [text ...]`: the likeliest words for every [MASK]."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bert_tf.config import BertConfig
+from bert_tf.errors import UserError
+from bert_tf.serving import locate
+from bert_tf.serving.predict import BATCH_SIZE, decode, print_json_line, text_batches
+
+MASK = "[MASK]"
+TOP_K = 5
+
+
+class MaskFiller:
+  """A loaded model that fills in masked words."""
+
+  def __init__(
+    self,
+    model: str,
+    top_k: int = TOP_K,
+    bert_config_file: str | None = None,
+    vocab_file: str | None = None,
+    do_lower_case: bool | None = None,
+    max_seq_length: int | None = None,
+  ):
+    """Loads an export of a pretraining model, or a checkpoint with its masked-LM head.
+
+    Args:
+      model: directory of an export, or a checkpoint's prefix, file or directory.
+      top_k: how many words to give for every mask.
+      bert_config_file: for a checkpoint; default: bert_config.json or config.json beside it.
+      vocab_file: for a checkpoint; default: vocab.txt beside it.
+      do_lower_case: for a checkpoint; default: whether the vocabulary has no capitals.
+      max_seq_length: for a checkpoint; default: as long as the model can read.
+
+    Raises:
+      UserError: a file is missing or damaged, or the model has no masked-LM head.
+    """
+    if top_k < 1:
+      raise UserError(f"expected --top_k of at least 1, found {top_k}")
+    self._top_k = top_k
+    if locate.is_export(model):
+      self._fill = _exported(model, top_k)
+    else:
+      config_file = bert_config_file or _beside(model, "bert_config.json", "config.json")
+      vocab_file = vocab_file or _beside(model, "vocab.txt")
+      config = BertConfig.from_json_file(config_file)
+      length = max_seq_length or config.max_position_embeddings
+      self._fill = _from_checkpoint(model, config, vocab_file, do_lower_case, length, top_k)
+
+  def fill(self, texts: list[bytes]) -> list[dict[str, Any]]:
+    """Answers a batch of texts.
+
+    Returns:
+      For every text `text`; `masks`, for each [MASK] the `token` and `probability` of the best
+      words; and `filled`, the text with the best word in every place.
+
+    Raises:
+      UserError: a text has no [MASK], or one that lies beyond the longest sequence.
+    """
+    for text in texts:
+      if MASK.encode() not in text:
+        raise UserError(f"expected {MASK} in the text, found {decode(text)!r}")
+    outputs = {name: value.numpy() for name, value in self._fill(texts).items()}
+    results = []
+    for i, text in enumerate(texts):
+      count = text.count(MASK.encode())
+      if int(outputs["num_masks"][i]) < count:
+        raise UserError(
+          f"expected every {MASK} within the model's longest sequence, found one beyond it in"
+          f" {decode(text[:60])!r}...; shorten the text"
+        )
+      masks = [
+        [
+          {"token": decode(token), "probability": float(probability)}
+          for token, probability in zip(
+            outputs["tokens"][i, j, : self._top_k].tolist(),
+            outputs["probabilities"][i, j, : self._top_k].tolist(),
+            strict=True,
+          )
+        ]
+        for j in range(count)
+      ]
+      results.append({"text": decode(text), "masks": masks, "filled": _filled(text, masks)})
+    return results
+
+
+def _filled(text: bytes, masks: list[list[dict[str, Any]]]) -> str:
+  parts = decode(text).split(MASK)
+  result = parts[0]
+  for part, best in zip(parts[1:], masks, strict=True):
+    token = best[0]["token"]
+    # A piece that continues a word attaches to it.
+    joined = result.rstrip() + token[2:] if token.startswith("##") else result + token
+    result = joined + part
+  return result
+
+
+def _beside(model: str, *names: str) -> str:
+  directory = model if os.path.isdir(model) else os.path.dirname(model)
+  for name in names:
+    if os.path.exists(path := os.path.join(directory, name)):
+      return path
+  flag = {"vocab.txt": "--vocab_file"}.get(names[0], "--bert_config_file")
+  raise UserError(
+    f"expected {names[0]} beside the checkpoint, found none in {directory or '.'!r}; give {flag}"
+  )
+
+
+def _exported(model: str, top_k: int):
+  path = locate.find(model)
+  facts = locate.facts(path)
+  if facts.get("task") != "pretraining":
+    raise UserError(
+      f"{path}: expected the export of a pretraining model, found task"
+      f" {facts.get('task', 'unknown')!r}; use `python -m bert_tf predict`"
+    )
+  if top_k > facts["top_k"]:
+    raise UserError(f"expected --top_k of at most {facts['top_k']}, as exported, found {top_k}")
+  import tensorflow as tf
+  import tensorflow_text  # noqa: F401  Registers the ops of the tokenizer.
+
+  loaded = tf.saved_model.load(path)
+  signature = loaded.signatures["fill_mask"]
+
+  def fill(texts: list[bytes], keep=loaded):
+    return signature(text=tf.constant(texts))
+
+  return fill
+
+
+def _from_checkpoint(
+  model: str,
+  config: BertConfig,
+  vocab_file: str,
+  do_lower_case: bool | None,
+  max_seq_length: int,
+  top_k: int,
+):
+  from bert_tf.tokenization import load_vocab
+
+  vocabulary = load_vocab(vocab_file)
+  config.check_vocabulary_size(len(vocabulary), vocab_file)
+  if do_lower_case is None:
+    do_lower_case = not any(t != t.lower() for t in vocabulary if not t.startswith("["))
+  import tensorflow as tf
+
+  from bert_tf import heads
+  from bert_tf.serving import export
+  from bert_tf.serving.pretraining_module import PretrainingModule
+
+  text = export.TextOptions(vocab_file, do_lower_case, max_seq_length)
+  export.check_text(text, config)
+  network = export.build(lambda policy: heads.PretrainingModel(config, policy), model, "float32")
+  module = PretrainingModule(network, text, top_k)
+  return lambda texts: module.fill_mask(tf.constant(texts))
+
+
+def fill_mask(
+  model: str, texts: Iterable[str | bytes], top_k: int = TOP_K, **options: Any
+) -> Iterator[dict[str, Any]]:
+  """Yields an answer for every text; arguments as of `MaskFiller`, answers as of its `fill`."""
+  filler = MaskFiller(model, top_k, **options)
+  for text in texts:
+    yield filler.fill([text.encode() if isinstance(text, str) else text])[0]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of `python -m bert_tf fill-mask`."""
+  parser.add_argument("model", metavar="MODEL", help="checkpoint, its directory, or an export")
+  parser.add_argument(
+    "text", nargs="*", help="text with [MASK] in it (default: lines of standard input)"
+  )
+  parser.add_argument("--top_k", type=int, default=TOP_K, help="words to give for every [MASK]")
+  parser.add_argument("--bert_config_file", help="default: bert_config.json beside the checkpoint")
+  parser.add_argument("--vocab_file", help="default: vocab.txt beside the checkpoint")
+  parser.add_argument(
+    "--do_lower_case",
+    action=argparse.BooleanOptionalAction,
+    help="default: whether the vocabulary has no capitals",
+  )
+  parser.add_argument(
+    "--max_seq_length", type=int, help="longest sequence (default: all that the model can read)"
+  )
+  parser.add_argument("--batch_size", type=int, default=BATCH_SIZE, help="texts at once")
+
+
+def run(args: argparse.Namespace) -> None:
+  """Fills in the masks of the texts on the command line or on standard input."""
+  if args.batch_size < 1:
+    raise UserError(f"expected --batch_size of at least 1, found {args.batch_size}")
+  filler = MaskFiller(
+    args.model,
+    args.top_k,
+    args.bert_config_file,
+    args.vocab_file,
+    args.do_lower_case,
+    args.max_seq_length,
+  )
+  for batch in text_batches(args.text, args.batch_size):
+    for answer in filler.fill(batch):
+      print_json_line(answer)

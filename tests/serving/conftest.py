@@ -1,0 +1,77 @@
+"""Exports of every kind, made once and checked in one fresh process."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+
+import pytest
+
+from bert_tf.config import BertConfig
+
+LABELS = {"classifier": ["no", "yes"], "tokens": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]}
+
+
+@pytest.fixture(scope="session")
+def config(golden) -> BertConfig:
+  return BertConfig.from_json_file(str(golden / "bert_config.json"))
+
+
+@pytest.fixture(scope="session")
+def text_options(golden):
+  from bert_tf.serving.text_inputs import TextOptions
+
+  return TextOptions(str(golden / "vocab.txt"), True, 64)
+
+
+@pytest.fixture(scope="session")
+def token_model(config):
+  import keras
+
+  from bert_tf.heads import TokenClassifierModel
+
+  keras.utils.set_random_seed(5)
+  model = TokenClassifierModel(config, len(LABELS["tokens"]))
+  # Freshly initialised weights are small, and would give every token the same label.
+  for variable in model.variables:
+    if variable.path.endswith(("kernel", "embeddings", "output_weights")):
+      variable.assign(variable * 12)
+  return model
+
+
+@pytest.fixture(scope="session")
+def exports(golden, config, text_options, token_model, tmp_path_factory) -> dict[str, pathlib.Path]:
+  """Directories of versions by kind; all have passed the check in a fresh process."""
+  from bert_tf.serving import bundle, export, modules
+
+  root = tmp_path_factory.mktemp("exports")
+  heads, pretrained = str(golden / "tiny_heads_ckpt"), str(golden / "tiny_ckpt")
+
+  def options(kind, dtype="float32"):
+    return export.ExportOptions(str(root / kind), version=1, dtype=dtype)
+
+  waiting = []
+  check = bundle.check
+  with pytest.MonkeyPatch.context() as patch:
+    # One tokenizer for all, as its tables take seconds to build.
+    patch.setattr(modules, "InGraphTokenizer", functools.cache(modules.InGraphTokenizer))
+    patch.setattr(bundle, "check", lambda bundles: waiting.append(bundles[0][1]))
+    paths = {
+      "classifier": export.export_classifier(
+        heads, config, text_options, LABELS["classifier"], options("classifier")
+      ),
+      "bfloat16": export.export_classifier(
+        heads, config, text_options, LABELS["classifier"], options("b", "bfloat16"), pairs=True
+      ),
+      "tokens": export.export_token_classifier(
+        token_model, config, text_options, LABELS["tokens"], options("tokens")
+      ),
+      "pretraining": export.export_pretraining(
+        pretrained, config, text_options, options("pretraining")
+      ),
+      "encoder": export.export_encoder(
+        pretrained, config, text_options, options("encoder"), layers=(-1, 0)
+      ),
+    }
+  check(list(zip(paths.values(), waiting, strict=True)))
+  return {kind: pathlib.Path(path) for kind, path in paths.items()}

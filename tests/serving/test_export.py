@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bert_tf.errors import UserError
+from bert_tf.serving import bundle, export, locate, modules
+
+
+def test_all_kinds_pass_their_check_in_a_fresh_process(exports):
+  for path in exports.values():
+    assert sorted(os.listdir(path.parent)) == [path.name], "something was left behind"
+    assert (path / "assets" / "vocab.txt").exists()
+    assert locate.facts(str(path))["required_ops"]
+
+
+def test_served_probabilities_equal_test_results(exports, golden):
+  """The golden file was written by the original's run_classifier.py from the same checkpoint."""
+  with open(golden / "glue" / "MRPC" / "test.tsv", encoding="utf-8-sig") as file:
+    rows = list(csv.reader(file, delimiter="\t", quotechar=None, quoting=csv.QUOTE_NONE))[1:]
+  expected = np.loadtxt(golden / "cli" / "MRPC_test_results.tsv")
+  signature = tf.saved_model.load(str(exports["classifier"])).signatures["pairs"]
+  found = signature(
+    text=tf.constant([row[3] for row in rows]), text_pair=tf.constant([row[4] for row in rows])
+  )
+  np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+  best = np.array([b"no", b"yes"])[expected.argmax(-1)]
+  np.testing.assert_array_equal(found["label"].numpy().astype(object), best.astype(object))
+
+
+def test_outputs_do_not_depend_on_the_company_in_a_batch(exports):
+  signature = tf.saved_model.load(str(exports["classifier"])).signatures["serving_default"]
+  texts = ["the old house", "a " * 90, "", "one more"]
+  together = signature(text=tf.constant(texts))["logits"]
+  for text, row in zip(texts, together, strict=True):
+    np.testing.assert_allclose(signature(text=tf.constant([text]))["logits"][0], row, atol=1e-5)
+  assert signature(text=tf.zeros([0], tf.string))["logits"].shape == (0, 2)
+
+
+def test_nothing_but_the_weights_is_stored(exports, config):
+  variables = tf.train.list_variables(str(exports["classifier"] / "variables" / "variables"))
+  assert all("adam" not in name and "global_step" not in name for name, _ in variables)
+  from bert_tf.heads import ClassifierModel
+
+  sizes = [int(np.prod(shape)) for name, shape in variables if "frozen" in name]
+  assert sum(sizes) == ClassifierModel(config, 2).count_params()
+
+
+def test_bfloat16_answers_are_near_and_its_matrices_half_as_large(exports):
+  loaded = {kind: tf.saved_model.load(str(exports[kind])) for kind in ("classifier", "bfloat16")}
+  text = {"text": tf.constant(["the old house"]), "text_pair": tf.constant(["is new"])}
+  exact, near = (
+    loaded[kind].signatures["pairs"](**text)["probabilities"] for kind in ("classifier", "bfloat16")
+  )
+  np.testing.assert_allclose(near, exact, atol=0.02)
+  name = "bert/encoder/layer_0/attention/self/query/kernel"
+  reader = tf.train.load_checkpoint(str(exports["bfloat16"] / "variables" / "variables"))
+  types = reader.get_variable_to_dtype_map()
+  kernels = [t for n, t in types.items() if n.endswith("kernel/.ATTRIBUTES/VARIABLE_VALUE")]
+  assert kernels and set(kernels) == {tf.bfloat16}, name
+
+
+def test_pairs_decide_what_serving_default_takes(exports):
+  for kind, inputs in (("classifier", {"text"}), ("bfloat16", {"text", "text_pair"})):
+    signature = tf.saved_model.load(str(exports[kind])).signatures["serving_default"]
+    assert set(signature.structured_input_signature[1]) == inputs
+
+
+def test_other_tasks_of_the_classifier(config, text_options):
+  from bert_tf.heads import ClassifierModel
+
+  features = {
+    name: tf.ones([2, 3], tf.int32) for name in ("input_ids", "input_mask", "segment_ids")
+  }
+  model = ClassifierModel(config, 2)
+  found = modules.MultiLabelModule(model, text_options, ["a", "b"]).answers(features)
+  np.testing.assert_allclose(found["logits"], model(features)["logits"], atol=1e-6)
+  np.testing.assert_allclose(found["probabilities"], 1 / (1 + np.exp(-found["logits"])), atol=1e-6)
+  model = ClassifierModel(config, 1)
+  found = modules.RegressionModule(model, text_options).answers(features)
+  np.testing.assert_allclose(found["score"], model(features)["logits"][:, 0], atol=1e-6)
+
+
+def test_encoder_vectors(exports, golden, config):
+  loaded = tf.saved_model.load(str(exports["encoder"]))
+  texts = {"text": tf.constant(["the old house", "a"]), "text_pair": tf.constant(["", ""])}
+  found = loaded.signatures["token_vectors"](**texts)
+  num_tokens = found["num_tokens"].numpy()
+  assert found["vectors"].shape == (2, num_tokens.max(), 2, config.hidden_size)
+  means = [v[:n, 0].mean(0) for v, n in zip(found["vectors"].numpy(), num_tokens, strict=True)]
+  embedded = loaded.signatures["embed"](text=texts["text"])
+  np.testing.assert_allclose(embedded["mean"], means, atol=1e-5)
+
+
+def test_a_bundle_that_answers_otherwise_is_removed(golden, config, text_options, tmp_path):
+  expected = {"probabilities": np.array([[0.5, 0.5]], np.float32)}
+  sample = {"serving_default": ({"text": np.array(["the house"], object)}, expected)}
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(export.samples, "classifier", lambda *unused: sample)
+    with pytest.raises(UserError, match="TF2 loader, signature serving_default"):
+      export.export_classifier(
+        str(golden / "tiny_heads_ckpt"),
+        config,
+        text_options,
+        ["no", "yes"],
+        export.ExportOptions(str(tmp_path)),
+      )
+  assert os.listdir(tmp_path) == []
+
+
+def test_a_damaged_bundle_is_refused(exports, tmp_path):
+  shutil.copytree(exports["classifier"], tmp_path / "1")
+  index = tmp_path / "1" / "variables" / "variables.index"
+  index.write_bytes(index.read_bytes()[:100])
+  with pytest.raises(UserError, match="failed its check"):
+    bundle.check([(str(tmp_path / "1"), {})])
+
+
+@pytest.mark.parametrize(
+  ("labels", "task", "message"),
+  [
+    (["a"], "classification", "at least 2"),
+    (["a", "a"], "classification", "different labels"),
+    (["a"], "regression", "no labels"),
+    (["a", "b"], "clasification", "expected a task of"),
+  ],
+)
+def test_bad_arguments_are_refused(config, text_options, tmp_path, labels, task, message):
+  with pytest.raises(UserError, match=message):
+    export.export_classifier(
+      "nowhere", config, text_options, labels, export.ExportOptions(str(tmp_path)), task
+    )
+
+
+def test_versions_are_not_overwritten(golden, config, text_options, tmp_path):
+  (tmp_path / "7").mkdir()
+  for version, message in ((7, "no version 7 yet"), (0, "at least 1")):
+    with pytest.raises(UserError, match=message):
+      export.export_encoder(
+        str(golden / "tiny_ckpt"),
+        config,
+        text_options,
+        export.ExportOptions(str(tmp_path), version=version),
+      )
