@@ -14,10 +14,39 @@ from bert_tf.errors import UserError
 from bert_tf.tokenization.basic import clean_words
 from bert_tf.tokenization.memo import Memo
 
-Sentence = list[int]
-Document = list[Sentence]
+Encode = Callable[[str], list[int]]
 
-Encode = Callable[[str], Sentence]
+
+class Document:
+  """Sentences one after the other, so that any run of them is one slice.
+
+  Attributes:
+    ids: pieces of all sentences.
+    starts: where in `ids` each sentence begins, and at last where the document ends.
+  """
+
+  __slots__ = ("ids", "starts")
+
+  def __init__(self, sentences: Iterable[list[int]] = ()):
+    self.ids: list[int] = []
+    self.starts = [0]
+    for sentence in sentences:
+      self.append(sentence)
+
+  def append(self, sentence: list[int]) -> None:
+    """Adds a sentence; an empty one is left out."""
+    if sentence:
+      self.ids += sentence
+      self.starts.append(len(self.ids))
+
+  def __len__(self) -> int:
+    """How many sentences there are."""
+    return len(self.starts) - 1
+
+  def sentences(self, first: int = 0, last: int | None = None) -> list[list[int]]:
+    """The sentences [first, last)."""
+    starts = self.starts[first : last + 1 if last is not None else None]
+    return [self.ids[start:end] for start, end in itertools.pairwise(starts)]
 
 
 class Tokenizer(Protocol):
@@ -87,15 +116,13 @@ def split_documents(lines: Iterable[str], encode: Encode) -> Iterator[Document]:
 
   A line of controls only is not blank: it separates nothing, as in the original.
   """
-  document: Document = []
+  document = Document()
   for line in lines:
     if line:
-      ids = encode(line)
-      if ids:
-        document.append(ids)
+      document.append(encode(line))
     elif document:
       yield document
-      document = []
+      document = Document()
   if document:
     yield document
 

@@ -24,12 +24,13 @@ _LENGTH_DELIMITED = 2
 _FLOAT_LIST, _INT64_LIST = 2, 3  # field numbers in tensorflow.Feature
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _delimited(number: int, payload_length: int) -> bytes:
   """What stands before a payload of that length in field `number`."""
   return bytes([number << 3 | _LENGTH_DELIMITED]) + varint(payload_length)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1 << 14)
 def feature_prefix(name: str, kind: int, payload_length: int) -> bytes:
   """All that stands before the packed values of one feature in a serialized tf.Features.
 
@@ -46,23 +47,36 @@ def feature_prefix(name: str, kind: int, payload_length: int) -> bytes:
   return _delimited(1, len(entry) + payload_length) + entry
 
 
-def _serialize(payloads: Sequence[tuple[str, int, bytes]]) -> bytes:
-  """A tf.Example from (name, kind, packed values), in the order of the names."""
-  parts: list[bytes] = []
-  for name, kind, payload in payloads:
-    parts += feature_prefix(name, kind, len(payload)), payload
-  features = b"".join(parts)
-  return _delimited(1, len(features)) + features
+def _feature(name: str, kind: int, payload: bytes) -> bytes:
+  """A whole feature, kind as for `feature_prefix`."""
+  return feature_prefix(name, kind, len(payload)) + payload
+
+
+def _int64(name: str, payload: bytes) -> bytes:
+  return _feature(name, _INT64_LIST, payload)
 
 
 class PretrainingEncoder:
-  """Encodes examples of `records.pretraining(max_seq_length, max_predictions_per_seq)`."""
+  """Encodes examples of `records.pretraining(max_seq_length, max_predictions_per_seq)`.
+
+  Features stand in the order of their names; those that depend on a length alone are kept.
+  """
 
   def __init__(self, max_seq_length: int, max_predictions_per_seq: int, vocab_size: int):
     self._length = max_seq_length
     self._predictions = max_predictions_per_seq
     self._varints = [varint(i) for i in range(max(vocab_size, max_seq_length, 2))]
-    self._one, self._zero = struct.pack("<f", 1.0), struct.pack("<f", 0.0)
+    self._masks = [
+      _int64("input_mask", b"\1" * n + b"\0" * (max_seq_length - n))
+      for n in range(max_seq_length + 1)
+    ]
+    one, zero = struct.pack("<f", 1.0), struct.pack("<f", 0.0)
+    self._weights = [
+      _feature("masked_lm_weights", _FLOAT_LIST, one * n + zero * (max_predictions_per_seq - n))
+      for n in range(max_predictions_per_seq + 1)
+    ]
+    self._labels = [_int64("next_sentence_labels", bytes([label])) for label in (0, 1)]
+    self._segment_prefix = feature_prefix("segment_ids", _INT64_LIST, max_seq_length)
 
   def encode(
     self,
@@ -81,37 +95,40 @@ class PretrainingEncoder:
       labels: ids at the predictions.
       is_random_next: `b` does not follow `a`.
     """
-    pad = self._length - len(ids)
+    count = len(ids)
     lacking = self._predictions - len(positions)
-    num_first = num_a + 2
-    weights = self._one * len(positions) + self._zero * lacking
-    payloads = [  # In the order of their names.
-      ("input_ids", _INT64_LIST, self._pack(ids, pad)),
-      ("input_mask", _INT64_LIST, b"\1" * len(ids) + b"\0" * pad),
-      ("masked_lm_ids", _INT64_LIST, self._pack(labels, lacking)),
-      ("masked_lm_positions", _INT64_LIST, self._pack(positions, lacking)),
-      ("masked_lm_weights", _FLOAT_LIST, weights),
-      ("next_sentence_labels", _INT64_LIST, b"\1" if is_random_next else b"\0"),
+    features = b"".join(
       (
-        "segment_ids",
-        _INT64_LIST,
-        b"\0" * num_first + b"\1" * (len(ids) - num_first) + b"\0" * pad,
-      ),
-    ]
-    return _serialize(payloads)
+        self._packed("input_ids", ids, self._length - count),
+        self._masks[count],
+        self._packed("masked_lm_ids", labels, lacking),
+        self._packed("masked_lm_positions", positions, lacking),
+        self._weights[len(positions)],
+        self._labels[is_random_next],
+        self._segment_prefix,
+        self._segments(num_a, count),
+      )
+    )
+    return _delimited(1, len(features)) + features
 
   def encode_unmasked(self, ids: Sequence[int], num_a: int, is_random_next: bool) -> bytes:
     """Serializes a whole sequence (`records.unmasked_pretraining(max_seq_length)`)."""
-    pad = self._length - len(ids)
-    num_first = num_a + 2
-    segments = b"\0" * num_first + b"\1" * (len(ids) - num_first) + b"\0" * pad
-    payloads = [
-      ("input_ids", _INT64_LIST, self._pack(ids, pad)),
-      ("input_mask", _INT64_LIST, b"\1" * len(ids) + b"\0" * pad),
-      ("next_sentence_labels", _INT64_LIST, b"\1" if is_random_next else b"\0"),
-      ("segment_ids", _INT64_LIST, segments),
-    ]
-    return _serialize(payloads)
+    count = len(ids)
+    features = b"".join(
+      (
+        self._packed("input_ids", ids, self._length - count),
+        self._masks[count],
+        self._labels[is_random_next],
+        self._segment_prefix,
+        self._segments(num_a, count),
+      )
+    )
+    return _delimited(1, len(features)) + features
 
-  def _pack(self, values: Sequence[int], num_zeros: int) -> bytes:
-    return b"".join(map(self._varints.__getitem__, values)) + b"\0" * num_zeros
+  def _segments(self, num_a: int, count: int) -> bytes:
+    num_first = num_a + 2
+    return b"\0" * num_first + b"\1" * (count - num_first) + b"\0" * (self._length - count)
+
+  def _packed(self, name: str, values: Sequence[int], num_zeros: int) -> bytes:
+    payload = b"".join(map(self._varints.__getitem__, values)) + b"\0" * num_zeros
+    return feature_prefix(name, _INT64_LIST, len(payload)) + payload

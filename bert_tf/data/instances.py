@@ -6,13 +6,13 @@ BERT paper, section 3.1, task 2 and appendix A.2; google-research/bert
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-import itertools
 import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bert_tf.data.documents import Document, Sentence
+from bert_tf.data.documents import Document
 from bert_tf.data.masking import below, truncate_pair
 from bert_tf.errors import UserError
 
@@ -55,8 +55,8 @@ class InstanceOptions:
 class Pair(NamedTuple):
   """Two segments of text; `is_random_next`: the second is from elsewhere."""
 
-  first: Sentence
-  second: Sentence
+  first: list[int]
+  second: list[int]
   is_random_next: bool
 
 
@@ -65,6 +65,18 @@ def target_length(options: InstanceOptions, rng: random.Random) -> int:
   if rng.random() < options.short_seq_prob:
     return 2 + below(rng, options.max_num_tokens - 1)
   return options.max_num_tokens
+
+
+class Run(NamedTuple):
+  """Pieces [begin, end) of a document."""
+
+  ids: list[int]
+  begin: int
+  end: int
+
+  def cut(self, front: int, back: int) -> list[int]:
+    """The pieces without some at both ends."""
+    return self.ids[self.begin + front : self.end - back]
 
 
 def pairs_of_document(
@@ -78,35 +90,31 @@ def pairs_of_document(
     options: `max_seq_length` and `short_seq_prob` count here.
     rng: the next numbers of it decide.
   """
-  document = documents[index]
+  ids, starts = documents[index].ids, documents[index].starts
   target = target_length(options, rng)
-  last = len(document) - 1
-  chunk: list[Sentence] = []
-  length = 0
-  i = 0
-  while i <= last:
-    chunk.append(document[i])
-    length += len(document[i])
-    if i == last or length >= target:
-      num_first = 1 + below(rng, len(chunk) - 1) if len(chunk) >= 2 else 1
-      first = list(itertools.chain.from_iterable(chunk[:num_first]))
-      is_random_next = len(chunk) == 1 or rng.random() < 0.5
-      if is_random_next:
-        second = _random_second(documents, index, target - len(first), rng)
-        # The sentences that were not used are read again.
-        i -= len(chunk) - num_first
-      else:
-        second = list(itertools.chain.from_iterable(chunk[num_first:]))
-      keep_first, keep_second = truncate_pair(len(first), len(second), options.max_num_tokens, rng)
-      yield Pair(first[keep_first], second[keep_second], is_random_next)
-      chunk = []
-      length = 0
-    i += 1
+  last = len(starts) - 1
+  begin = 0
+  while begin < last:
+    # As many sentences as reach the target, or all that are left.
+    end = bisect.bisect_left(starts, starts[begin] + target, begin + 1, last)
+    count = end - begin
+    middle = begin + 1 + (below(rng, count - 1) if count >= 2 else 0)
+    first = Run(ids, starts[begin], starts[middle])
+    is_random_next = count == 1 or rng.random() < 0.5
+    if is_random_next:
+      second = _random_run(documents, index, target - (first.end - first.begin), rng)
+      # The sentences that were not used are read again.
+      begin = middle
+    else:
+      second = Run(ids, starts[middle], starts[end])
+      begin = end
+    cut_first, cut_second = truncate_pair(
+      first.end - first.begin, second.end - second.begin, options.max_num_tokens, rng
+    )
+    yield Pair(first.cut(*cut_first), second.cut(*cut_second), is_random_next)
 
 
-def _random_second(
-  documents: Sequence[Document], index: int, target: int, rng: random.Random
-) -> Sentence:
+def _random_run(documents: Sequence[Document], index: int, target: int, rng: random.Random) -> Run:
   """Sentences from a random place of another document, until `target` pieces are reached.
 
   Ten draws that all hit the same document are accepted: a corpus of one document has no other.
@@ -115,10 +123,8 @@ def _random_second(
     other = below(rng, len(documents))
     if other != index:
       break
-  document = documents[other]
-  second: Sentence = []
-  for sentence in document[below(rng, len(document)) :]:
-    second += sentence
-    if len(second) >= target:
-      break
-  return second
+  ids, starts = documents[other].ids, documents[other].starts
+  sentence = below(rng, len(starts) - 1)
+  begin = starts[sentence]
+  end = bisect.bisect_left(starts, begin + target, sentence + 1, len(starts) - 1)
+  return Run(ids, begin, starts[end])

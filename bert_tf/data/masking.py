@@ -9,9 +9,8 @@ that it stays the same under every version of Python, and costs half as much.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import random
-from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from typing import NamedTuple
 
 from bert_tf.errors import UserError
@@ -41,17 +40,6 @@ def shuffle(rng: random.Random, items: MutableSequence) -> None:
         drawn = getrandbits(bits)
       items[last], items[drawn] = items[drawn], items[last]
     count = (1 << (bits - 1)) - 1
-
-
-def draws_without_replacement(rng: random.Random, items: MutableSequence) -> Iterator:
-  """Yields the items in random order, drawing no more than is asked for; reorders `items`."""
-  uniform = rng.random
-  count = len(items)
-  for i in range(count):
-    j = i + int(uniform() * (count - i))
-    item = items[j]
-    items[j] = items[i]
-    yield item
 
 
 class Masked(NamedTuple):
@@ -111,15 +99,12 @@ class Masker:
     masked_lm_prob: share of the sequence (special pieces counted) to predict.
     max_predictions_per_seq: and no more than that.
     whole_word: mask all pieces of a word or none (`--do_whole_word_mask`).
-    original_draws: shuffle all candidates, as the original does; otherwise only as many as are
-      needed are drawn: the same distribution in half the time, from other numbers.
   """
 
   vocabulary: Vocabulary
   masked_lm_prob: float
   max_predictions_per_seq: int
   whole_word: bool = False
-  original_draws: bool = True
 
   def num_to_predict(self, length: int) -> int:
     """At least one, whatever the probability."""
@@ -136,18 +121,15 @@ class Masker:
     positions = [*range(1, num_a + 1), *range(num_a + 2, len(ids) - 1)]
     count = self.num_to_predict(len(ids))
     if self.whole_word:
-      chosen = _fitting(self._in_random_order(self._words(ids, positions), rng), count)
+      words = self._words(ids, positions)
+      shuffle(rng, words)
+      chosen = _fitting(words, count)
     else:
-      chosen = list(itertools.islice(self._in_random_order(positions, rng), count))
+      shuffle(rng, positions)
+      chosen = positions[:count]
     masked = self._replace(ids, chosen, rng)
     chosen.sort()
     return Masked(masked, chosen, [ids[position] for position in chosen])
-
-  def _in_random_order(self, items: list, rng: random.Random) -> Iterable:
-    if not self.original_draws:
-      return draws_without_replacement(rng, items)
-    shuffle(rng, items)
-    return items
 
   def _words(self, ids: Sequence[int], positions: Sequence[int]) -> list[list[int]]:
     """Positions grouped by word; a suffix that begins `b` joins the last word of `a`."""
@@ -173,6 +155,35 @@ class Masker:
     return result
 
 
+@dataclasses.dataclass(frozen=True)
+class QuickMasker(Masker):
+  """The same distribution from fewer draws, so not the original's records for the same seed."""
+
+  def mask(self, ids: Sequence[int], num_a: int, rng: random.Random) -> Masked:
+    """See `Masker`."""
+    if self.whole_word:
+      return super().mask(ids, num_a, rng)
+    uniform = rng.random
+    mask, size = self.vocabulary.mask, self.vocabulary.size
+    room, separator = len(ids) - 2, num_a + 1
+    count = min(self.num_to_predict(len(ids)), room - 1)
+    result = list(ids)
+    labels: dict[int, int] = {}
+    while len(labels) < count:
+      position = 1 + int(uniform() * room)
+      # Seldom drawn before, as few are needed.
+      if position == separator or position in labels:
+        continue
+      labels[position] = ids[position]
+      drawn = uniform()
+      if drawn < 0.8:
+        result[position] = mask
+      elif drawn < 0.9:
+        result[position] = int(uniform() * size)
+    positions = sorted(labels)
+    return Masked(result, positions, [labels[position] for position in positions])
+
+
 def _fitting(words: Iterable[Sequence[int]], count: int) -> list[int]:
   """Positions of whole words, in order, skipping a word that would exceed `count`."""
   chosen: list[int] = []
@@ -186,23 +197,29 @@ def _fitting(words: Iterable[Sequence[int]], count: int) -> list[int]:
 
 def truncate_pair(
   num_a: int, num_b: int, max_num_tokens: int, rng: random.Random
-) -> tuple[slice, slice]:
-  """What stays of a pair that may be too long (original: `truncate_seq_pair`).
+) -> tuple[tuple[int, int], tuple[int, int]]:
+  """How much to cut of a pair that is too long (original: `truncate_seq_pair`).
 
   The longer one (the second if equal) loses a piece, at its front or end with equal chances, until
   both fit.
+
+  Returns:
+    for each of both, how many pieces to cut at the front and at the end.
   """
   uniform = rng.random
-  start_a, end_a, start_b, end_b = 0, num_a, 0, num_b
+  front_a = end_a = front_b = end_b = 0
   for _ in range(num_a + num_b - max_num_tokens):
     front = uniform() < 0.5
-    if end_a - start_a > end_b - start_b:
+    if num_a > num_b:
+      num_a -= 1
       if front:
-        start_a += 1
+        front_a += 1
       else:
-        end_a -= 1
-    elif front:
-      start_b += 1
+        end_a += 1
     else:
-      end_b -= 1
-  return slice(start_a, end_a), slice(start_b, end_b)
+      num_b -= 1
+      if front:
+        front_b += 1
+      else:
+        end_b += 1
+  return (front_a, end_a), (front_b, end_b)

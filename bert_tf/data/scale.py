@@ -256,7 +256,8 @@ class Reservoir:
     if place is None and (place := below(rng, self._offered)) >= self._capacity:
       return
     start = below(rng, max(1, len(document) - _RESERVOIR_SENTENCES + 1))
-    self.documents[place : place + 1] = [document[start : start + _RESERVOIR_SENTENCES]]
+    part = Document(document.sentences(start, start + _RESERVOIR_SENTENCES))
+    self.documents[place : place + 1] = [part]
 
 
 def _plan(

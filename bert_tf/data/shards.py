@@ -105,19 +105,19 @@ def read_blocks(shard: Shard, encode: Encode, block_bytes: int) -> Iterator[Bloc
   Raises:
     UserError: names file and line of what cannot be read.
   """
-  documents: list[Document] = [[]]
+  documents = [Document()]
   num_bytes = 0
   for piece in shard:
     for line, size in _lines(piece):
       num_bytes += size
-      if line and (ids := encode(line)):
-        documents[-1].append(ids)
-      elif not line and documents[-1]:
-        documents.append([])
+      if line:
+        documents[-1].append(encode(line))
+      elif documents[-1]:
+        documents.append(Document())
       if num_bytes >= block_bytes and (not line or num_bytes >= 2 * block_bytes):
         yield Block([document for document in documents if document], num_bytes)
-        documents, num_bytes = [[]], 0
-    documents.append([])
+        documents, num_bytes = [Document()], 0
+    documents.append(Document())
   yield Block([document for document in documents if document], num_bytes)
 
 

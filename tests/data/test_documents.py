@@ -14,6 +14,10 @@ def spell(line: str) -> list[int]:
   return [ord(char) for char in line if char.isalpha()]
 
 
+def read(paths: list[str]) -> list[list[list[int]]]:
+  return [document.sentences() for document in documents.read_documents(paths, spell)]
+
+
 @pytest.fixture
 def write(tmp_path):
   def write(name: str, content: bytes) -> str:
@@ -25,12 +29,12 @@ def write(tmp_path):
 
 def test_documents_are_apart_by_blank_lines(write):
   path = write("text", b"\n\nab\n c \n\n \t \nd\n1\n\ne")
-  assert documents.read_documents([path], spell) == [[[97, 98], [99]], [[100]], [[101]]]
+  assert read([path]) == [[[97, 98], [99]], [[100]], [[101]]]
 
 
 def test_a_document_runs_on_in_the_next_file(write):
   paths = [write("1", b"a\n\nb\n"), write("2", b"c\n\nd")]
-  assert documents.read_documents(paths, spell) == [[[97]], [[98], [99]], [[100]]]
+  assert read(paths) == [[[97]], [[98], [99]], [[100]]]
 
 
 def test_lines_end_at_line_feeds_alone(write):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import collections
 import random
 
 import pytest
@@ -90,14 +91,42 @@ def test_at_least_one_prediction():
 @pytest.mark.parametrize("sizes", [(10, 10), (3, 40), (40, 3), (21, 20), (1, 1)])
 def test_truncation_takes_from_the_longer(sizes):
   for seed in range(20):
-    first, second = masking.truncate_pair(*sizes, 12, random.Random(seed))
-    lengths = [part.stop - part.start for part in (first, second)]
-    assert sum(lengths) == min(12, sum(sizes))
-    assert all(
-      0 <= part.start < part.stop <= size for part, size in zip((first, second), sizes, strict=True)
-    )
-    if max(sizes) > 12:
-      assert lengths == [min(sizes[0], 12 - min(sizes[1], 6)), min(sizes[1], 12 - min(sizes[0], 6))]
+    cuts = masking.truncate_pair(*sizes, 12, random.Random(seed))
+    left = [size - sum(cut) for size, cut in zip(sizes, cuts, strict=True)]
+    assert sum(left) == min(12, sum(sizes)) and min(left) >= 1
+    assert all(part >= 0 for cut in cuts for part in cut)
+    if sum(sizes) > 12:
+      assert left == [min(sizes[0], 12 - min(sizes[1], 6)), min(sizes[1], 12 - min(sizes[0], 6))]
+
+
+def test_quick_masks_have_the_same_distribution():
+  rng = random.Random(1)
+  vocabulary = masking.Vocabulary(1000, 1, 2, 3, bytes(1000))
+  sequence = [1, *range(100, 120), 2, *range(200, 215), 2]
+  counts = {}
+  for kind in (masking.Masker, masking.QuickMasker):
+    masker = kind(vocabulary, 0.15, 20)
+    places, outcomes = collections.Counter(), collections.Counter()
+    for _ in range(6000):
+      masked = masker.mask(sequence, 20, rng)
+      assert len(masked.positions) == 6 and masked.positions == sorted(set(masked.positions))
+      assert masked.labels == [sequence[position] for position in masked.positions]
+      places.update(masked.positions)
+      for position, (found, before) in enumerate(zip(masked.ids, sequence, strict=True)):
+        if position in masked.positions:
+          outcomes["mask" if found == 3 else "same" if found == before else "other"] += 1
+        else:
+          assert found == before
+    counts[kind] = places, outcomes
+  for theirs, ours in zip(*counts.values(), strict=True):
+    assert theirs.keys() == ours.keys()
+    for key, count in theirs.items():
+      assert ours[key] == pytest.approx(count, abs=4.5 * (2 * count) ** 0.5)
+
+
+def test_quick_masks_of_the_shortest_sequence():
+  masker = masking.QuickMasker(VOCABULARY, 1.0, 20)
+  assert masker.mask(ids("[CLS] a [SEP] b [SEP]"), 1, random.Random(0)).positions == [1, 3]
 
 
 def test_vocabulary_without_mask():

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from bert_tf.data import creation, records, scale
+from bert_tf.data.documents import Document
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.errors import UserError
 from bert_tf.tokenization import FullTokenizer
@@ -224,12 +225,12 @@ def test_reservoir_is_bounded_and_uniform():
     reservoir = scale.Reservoir(5)
     rng = random.Random(seed)
     for number in range(20):
-      reservoir.offer([[number]] * 3, rng)
+      reservoir.offer(Document([[number]] * 3), rng)
     assert len(reservoir.documents) == 5
-    chosen.update(document[0][0] for document in reservoir.documents)
+    chosen.update(document.ids[0] for document in reservoir.documents)
   assert all(count == pytest.approx(500, abs=90) for count in chosen.values())  # 4.6 deviations
   reservoir = scale.Reservoir(2)
-  reservoir.offer([[i] for i in range(10**4)], random.Random(0))
+  reservoir.offer(Document([i] for i in range(10**4)), random.Random(0))
   assert len(reservoir.documents[0]) == 200
 
 

@@ -34,7 +34,7 @@ def corpus(seed: int, num_documents: int, max_sentences: int = 12) -> tuple[byte
 
 def read(plan: list[shards.Shard], block_bytes: int) -> list[list]:
   return [
-    document
+    document.sentences()
     for shard in plan
     for block in shards.read_blocks(shard, encode, block_bytes)
     for document in block.documents
@@ -58,7 +58,7 @@ def test_blocks_are_bounded_and_whole(tmp_path):
   path = tmp_path / "text"
   path.write_bytes(text)
   blocks = list(shards.read_blocks([shards.Piece(str(path), 0, len(text))], encode, 3000))
-  assert [document for block in blocks for document in block.documents] == expected
+  assert [document.sentences() for block in blocks for document in block.documents] == expected
   assert sum(block.num_bytes for block in blocks) == len(text)
   assert all(block.num_bytes < 6000 for block in blocks) and len(blocks) > 10
 
@@ -72,7 +72,12 @@ def test_text_without_blank_lines_is_cut_between_sentences(tmp_path, seed):
   assert len(plan) > 10
   blocks = [block for shard in plan for block in shards.read_blocks(shard, encode, 1000)]
   assert max(block.num_bytes for block in blocks) < 4000
-  found = [sentence for block in blocks for document in block.documents for sentence in document]
+  found = [
+    sentence
+    for block in blocks
+    for document in block.documents
+    for sentence in document.sentences()
+  ]
   assert found == [sentence for document in expected for sentence in document]
 
 
@@ -114,9 +119,9 @@ def test_same_documents_as_the_plain_reader(golden):
 
   plan = shards.plan_shards([path], 4000)
   blocks = [block for shard in plan for block in shards.read_blocks(shard, spell, 10**9)]
-  assert [document for block in blocks for document in block.documents] == (
-    documents.read_documents([path], spell)
-  )
+  assert [document.sentences() for block in blocks for document in block.documents] == [
+    document.sentences() for document in documents.read_documents([path], spell)
+  ]
 
 
 def test_empty_files_give_no_shard(tmp_path):
