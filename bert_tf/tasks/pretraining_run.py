@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 
-import numpy as np
 from absl import logging
 
 from bert_tf.config import BertConfig
@@ -13,6 +12,7 @@ from bert_tf.data import checks, records
 from bert_tf.data.inputs import input_files
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
+from bert_tf.tasks.results import write_eval_results
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 
@@ -82,14 +82,3 @@ def _evaluate(task, files, flags: PretrainingRun, training: TrainingOptions, dev
   batches = task.eval_dataset(files, flags.eval_batch_size).take(flags.max_eval_steps)
   results = Evaluator(model).evaluate(progress(batches, flags.max_eval_steps, "eval"))
   write_eval_results(training.output_dir, {**results, "global_step": step})
-
-
-def write_eval_results(output_dir: str, results: dict[str, float]) -> None:
-  """Writes eval_results.txt as the original does: `key = value` lines, sorted by key."""
-  with atomic_writer(os.path.join(output_dir, "eval_results.txt")) as file:
-    logging.info("***** Eval results *****")
-    for key, value in sorted(results.items()):
-      # The original's values are float32, and so is the number of digits that it writes.
-      text = str(np.float32(value)) if isinstance(value, float) else str(value)
-      logging.info("  %s = %s", key, text)
-      file.write(f"{key} = {text}\n")

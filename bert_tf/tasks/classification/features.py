@@ -1,0 +1,136 @@
+"""From examples to what the encoder reads (`convert_single_example` of the original)."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+
+from bert_tf.data import records
+from bert_tf.errors import UserError
+from bert_tf.tasks.classification.processors import (
+  CLASSIFICATION,
+  MULTILABEL,
+  REGRESSION,
+  DataProcessor,
+  InputExample,
+)
+from bert_tf.tasks.extraction import truncate_seq_pair
+from bert_tf.tokenization import FullTokenizer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InputFeatures:
+  """One example as numbers; the lists are [max_seq_length], `label` is a list of one or L."""
+
+  input_ids: list[int]
+  input_mask: list[int]
+  segment_ids: list[int]
+  label: list[int] | list[float]
+
+  def to_record(self) -> dict[str, list]:
+    """The features of a tf.Example, by the original's names."""
+    return {
+      "input_ids": self.input_ids,
+      "input_mask": self.input_mask,
+      "segment_ids": self.segment_ids,
+      "label_ids": self.label,
+      "is_real_example": [1],
+    }
+
+
+class LabelEncoder:
+  """Turns the label of an example into numbers."""
+
+  def __init__(self, processor: DataProcessor):
+    """Reads the labels of the task."""
+    self.task_type = processor.task_type
+    self.labels = processor.labels()
+    self._ids = {label: index for index, label in enumerate(self.labels)}
+    self._processor = processor
+
+  @property
+  def num_outputs(self) -> int:
+    """How many logits the task needs: one for each label, or one number."""
+    return len(self.labels) or 1
+
+  def field(self) -> records.Field:
+    """How a record holds the label."""
+    if self.task_type == CLASSIFICATION:
+      return records.Field("int64", None, len(self.labels))
+    return records.Field("float", None if self.task_type == REGRESSION else len(self.labels))
+
+  def encode(self, example: InputExample) -> list[int] | list[float]:
+    """[id], [number] or one 0.0 or 1.0 for every label; zeros where the label is not known.
+
+    Raises:
+      UserError: a label that the task does not have, or no number in a regression.
+    """
+    if self.task_type == REGRESSION:
+      return [self._number(example)]
+    if self.task_type == MULTILABEL:
+      wanted = {self._id(label, example) for label in self._processor.split_label(example.label)}
+      return [float(index in wanted) for index in range(len(self.labels))]
+    return [0 if example.label is None else self._id(example.label, example)]
+
+  def _id(self, label: str, example: InputExample) -> int:
+    if label not in self._ids:
+      near = difflib.get_close_matches(label, self.labels, n=1)
+      hint = f"; did you mean {near[0]!r}?" if near else ""
+      raise UserError(
+        f"{example.where}: expected a label of {', '.join(self.labels)}, found {label!r}{hint}"
+      )
+    return self._ids[label]
+
+  def _number(self, example: InputExample) -> float:
+    try:
+      return float(example.label or 0.0)
+    except ValueError as error:
+      raise UserError(f"{example.where}: expected a number, found {example.label!r}") from error
+
+
+def convert_example(
+  example: InputExample, encoder: LabelEncoder, max_seq_length: int, tokenizer: FullTokenizer
+) -> InputFeatures:
+  """[CLS] a [SEP], or [CLS] a [SEP] b [SEP], padded with zeros to `max_seq_length`.
+
+  A pair that is too long loses pieces at the end of its longer text, of the second one where
+  both are of one length.
+  """
+  tokens_a = tokenizer.tokenize(example.text_a)
+  tokens_b = tokenizer.tokenize(example.text_b) if example.text_b else []
+  if tokens_b:
+    truncate_seq_pair(tokens_a, tokens_b, max_seq_length - 3)
+  else:
+    del tokens_a[max_seq_length - 2 :]
+  tokens = ["[CLS]", *tokens_a, "[SEP]"]
+  segment_ids = [0] * len(tokens)
+  if tokens_b:
+    tokens += [*tokens_b, "[SEP]"]
+    segment_ids += [1] * (len(tokens_b) + 1)
+  padding = [0] * (max_seq_length - len(tokens))
+  return InputFeatures(
+    input_ids=tokenizer.convert_tokens_to_ids(tokens) + padding,
+    input_mask=[1] * len(tokens) + padding,
+    segment_ids=segment_ids + padding,
+    label=encoder.encode(example),
+  )
+
+
+def write_records(
+  path: str,
+  examples: Sequence[InputExample],
+  encoder: LabelEncoder,
+  max_seq_length: int,
+  tokenizer: FullTokenizer,
+) -> None:
+  """Writes a TFRecord file, as `file_based_convert_examples_to_features` does."""
+  with records.RecordWriter(path) as writer:
+    for example in examples:
+      features = convert_example(example, encoder, max_seq_length, tokenizer)
+      writer.write(records.encode_example(features.to_record()))
+
+
+def record_spec(encoder: LabelEncoder, max_seq_length: int) -> records.FeatureSpec:
+  """What the records of a task hold."""
+  return {**records.classification(max_seq_length), "label_ids": encoder.field()}

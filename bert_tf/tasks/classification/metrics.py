@@ -1,0 +1,73 @@
+"""Scores of predictions against truth, by scikit-learn and scipy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bert_tf.tasks.classification.processors import MULTILABEL, REGRESSION
+
+
+def probabilities(logits: np.ndarray, task_type: str) -> np.ndarray:
+  """Softmax or, for multi-label, sigmoid of logits [n, L]; a regression's numbers unchanged."""
+  from scipy import special
+
+  if task_type == REGRESSION:
+    return logits
+  if task_type == MULTILABEL:
+    return special.expit(logits)
+  return special.softmax(logits, axis=-1)
+
+
+def compute(
+  logits: np.ndarray, truth: np.ndarray, task_type: str, labels: list[str]
+) -> dict[str, Any]:
+  """Scores of a task.
+
+  Args:
+    logits: float [n, L], or [n, 1] for regression.
+    truth: int [n] label ids; float [n] for regression; 0.0 or 1.0 [n, L] for multi-label.
+    task_type: see `processors.TASK_TYPES`.
+    labels: their names.
+
+  Returns:
+    Classification: accuracy, macro_f1, matthews, with two labels also f1 of the second, and
+    `per_label`. Regression: pearson, spearman, mean_squared_error. Multi-label: accuracy (all
+    labels right), micro_f1, macro_f1 and `per_label`. A score that is not defined, such as the
+    correlation with a constant, is 0.
+  """
+  if task_type == REGRESSION:
+    return _regression(logits[:, 0], truth)
+  from sklearn import metrics
+
+  predicted = logits > 0 if task_type == MULTILABEL else np.argmax(logits, axis=-1)
+  report = metrics.classification_report(
+    truth,
+    predicted,
+    labels=range(len(labels)),
+    target_names=labels,
+    output_dict=True,
+    zero_division=0,
+  )
+  scores = {
+    "accuracy": float(metrics.accuracy_score(truth, predicted)),
+    "macro_f1": report["macro avg"]["f1-score"],
+  }
+  if task_type == MULTILABEL:
+    scores["micro_f1"] = report["micro avg"]["f1-score"]
+  else:
+    scores["matthews"] = float(metrics.matthews_corrcoef(truth, predicted))
+    if len(labels) == 2:
+      scores["f1"] = report[labels[1]]["f1-score"]
+  return {**scores, "per_label": {label: report[label] for label in labels}}
+
+
+def _regression(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+  from scipy import stats
+
+  scores = {"pearson": 0.0, "spearman": 0.0}
+  if len(truth) > 1 and np.ptp(predicted) > 0 and np.ptp(truth) > 0:
+    scores["pearson"] = float(stats.pearsonr(predicted, truth).statistic)
+    scores["spearman"] = float(stats.spearmanr(predicted, truth).statistic)
+  return {**scores, "mean_squared_error": float(np.mean((predicted - truth) ** 2))}

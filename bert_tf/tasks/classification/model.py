@@ -1,0 +1,101 @@
+"""Training on sentences and computing their logits (BERT paper, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from bert_tf.checkpoints import names
+from bert_tf.config import BertConfig
+from bert_tf.data import pipelines
+from bert_tf.data.records import FeatureSpec
+from bert_tf.heads import ClassifierModel
+from bert_tf.tasks.classification.processors import MULTILABEL, REGRESSION
+from bert_tf.tasks.task import Features, Task
+
+
+class ClassificationTask(Task):
+  """Predicts a label, several labels or a number from the pooled vector."""
+
+  # An encoder alone is enough to start from.
+  allow_missing = ("output_weights", "output_bias", *names.POOLER)
+
+  def __init__(
+    self,
+    config: BertConfig,
+    num_outputs: int,
+    task_type: str,
+    spec: FeatureSpec,
+    train_file: str | None = None,
+    pad_to_max_length: bool = False,
+  ):
+    """Args.
+
+    config: the architecture.
+    num_outputs: number of labels; 1 for regression.
+    task_type: see `processors.TASK_TYPES`.
+    spec: what the records hold.
+    train_file: TFRecords to train on.
+    pad_to_max_length: give all batches one shape, for XLA and TPUs; otherwise they are made of
+      examples of similar length and padded to the longest of these.
+    """
+    self._config = config
+    self._num_outputs = num_outputs
+    self._task_type = task_type
+    self._spec = spec
+    self._train_file = train_file
+    self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
+
+  def create_model(self, dtype: str, recompute_activations: bool = False) -> ClassifierModel:
+    """See `Task`."""
+    return ClassifierModel(self._config, self._num_outputs, dtype, recompute_activations)
+
+  def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
+    """See `Task`."""
+    return pipelines.example_dataset(self._train_file, self._spec, options, self._buckets)
+
+  def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
+    """The number of examples."""
+    return {"classification": tf.cast(tf.shape(features["label_ids"])[0], tf.float32)}
+
+  def loss_sums(self, outputs: dict[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
+    """The sum of `example_losses`."""
+    losses = example_losses(outputs["logits"], features["label_ids"], self._task_type)
+    return {"classification": tf.reduce_sum(losses)}
+
+  def predict(
+    self, model: ClassifierModel, path: str, batch_size: int
+  ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields for every batch (places in the file [b], logits [b, L], losses [b])."""
+    options = pipelines.ReadOptions(batch_size=batch_size, training=False)
+    dataset = pipelines.example_dataset(path, self._spec, options, self._buckets)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def compute(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+      logits = model(features, training=False)["logits"]
+      return logits, example_losses(logits, features["label_ids"], self._task_type)
+
+    done = 0
+    for features in dataset:
+      logits, losses = compute(features)
+      indexes = features.get("example_index", tf.range(done, done + len(logits)))
+      done += len(logits)
+      yield indexes.numpy(), logits.numpy(), losses.numpy()
+
+
+def example_losses(logits: tf.Tensor, labels: tf.Tensor, task_type: str) -> tf.Tensor:
+  """Cross entropy, squared error or mean of binary cross entropies: float32 [batch].
+
+  Args:
+    logits: float32 [batch, L], or [batch, 1] for regression.
+    labels: int [batch] ids, float [batch], or float [batch, L] for multi-label.
+    task_type: see `processors.TASK_TYPES`.
+  """
+  if task_type == REGRESSION:
+    return tf.math.squared_difference(logits[:, 0], labels)
+  if task_type == MULTILABEL:
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+    return tf.reduce_mean(losses, axis=-1)
+  return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

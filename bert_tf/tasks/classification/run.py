@@ -1,0 +1,237 @@
+"""What run_classifier.py does: check, make records, train, evaluate, predict.
+
+Imports TensorFlow only once it must.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from bert_tf.config import BertConfig
+from bert_tf.errors import UserError
+from bert_tf.files import atomic_writer, existing_checkpoint
+from bert_tf.tasks.classification import metrics
+from bert_tf.tasks.classification.features import LabelEncoder, record_spec, write_records
+from bert_tf.tasks.classification.processors import (
+  CLASSIFICATION,
+  REGRESSION,
+  InputExample,
+  TableOptions,
+  create_processor,
+)
+from bert_tf.tasks.results import format_value, write_eval_results
+from bert_tf.tokenization import FullTokenizer
+from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
+from bert_tf.training.options import DeviceOptions, TrainingOptions
+
+LABEL_MAP = "label_map.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierRun:
+  """The flags of run_classifier.py that are its own; see there."""
+
+  data_dir: str
+  bert_config_file: str
+  task_name: str
+  vocab_file: str
+  output_dir: str
+  init_checkpoint: str | None = None
+  do_lower_case: bool = True
+  max_seq_length: int = 128
+  do_train: bool = False
+  do_eval: bool = False
+  do_predict: bool = False
+  eval_batch_size: int = 8
+  predict_batch_size: int = 8
+  pad_to_max_length: bool = False
+  allow_missing: tuple[str, ...] = ()
+  table: TableOptions = dataclasses.field(default_factory=TableOptions)
+
+
+class ClassifierRunner:
+  """One start of run_classifier.py."""
+
+  def __init__(self, flags: ClassifierRun):
+    """Checks flags and files and reads all examples.
+
+    Raises:
+      UserError: nothing to do, an unknown task, or files that are wrong or do not fit together.
+    """
+    if not (flags.do_train or flags.do_eval or flags.do_predict):
+      raise UserError(
+        "expected --do_train, --do_eval or --do_predict, found none; give at least one"
+      )
+    self._flags = flags
+    self._config = BertConfig.from_json_file(flags.bert_config_file)
+    self._config.check_sequence_length(flags.max_seq_length)
+    if flags.max_seq_length < 3:
+      raise UserError(
+        f"--max_seq_length: expected at least 3 ([CLS], [SEP] and text), found"
+        f" {flags.max_seq_length}"
+      )
+    self._tokenizer = FullTokenizer(flags.vocab_file, flags.do_lower_case)
+    self._config.check_vocabulary_size(len(self._tokenizer.vocab), flags.vocab_file)
+    if flags.init_checkpoint:
+      existing_checkpoint(flags.init_checkpoint)
+    validate_case_matches_checkpoint(
+      flags.do_lower_case, flags.init_checkpoint, self._tokenizer.vocab
+    )
+    self._processor = create_processor(
+      flags.task_name, flags.data_dir, flags.table, self._known_labels()
+    )
+    self._splits = {
+      split: self._read(split)
+      for split, wanted in (
+        ("train", flags.do_train), ("dev", flags.do_eval), ("test", flags.do_predict)
+      )
+      if wanted
+    }  # fmt: skip
+    self._encoder = LabelEncoder(self._processor)
+    for examples in self._splits.values():
+      for example in examples:
+        self._encoder.encode(example)
+
+  def _known_labels(self) -> list[str]:
+    """The labels of an earlier training in the output directory."""
+    path = self._output(LABEL_MAP)
+    if self._flags.do_train or not os.path.exists(path):
+      return []
+    with open(path, encoding="utf-8") as file:
+      return list(json.load(file).values())
+
+  def _read(self, split: str) -> list[InputExample]:
+    examples = self._processor.examples(split)
+    if not examples:
+      raise UserError(f"--data_dir: expected examples in the {split} set, found none")
+    return examples
+
+  @property
+  def num_train_examples(self) -> int:
+    """How many examples there are to train on."""
+    return len(self._splits["train"])
+
+  def train(self, training: TrainingOptions, devices: DeviceOptions) -> None:
+    """Writes train.tf_record and what describes the model, then trains."""
+    path = self._write_records("train", "train.tf_record")
+    with atomic_writer(self._output("bert_config.json")) as file:
+      file.write(self._config.to_json_string())
+    with (
+      atomic_writer(self._output("vocab.txt"), "wb") as file,
+      open(self._flags.vocab_file, "rb") as source,
+    ):
+      shutil.copyfileobj(source, file)
+    if self._encoder.labels:
+      self._write_json(LABEL_MAP, dict(enumerate(self._encoder.labels)))
+    logging.info("***** Running training *****")
+    logging.info("  Num examples = %d", self.num_train_examples)
+    logging.info("  Batch size = %d", training.train_batch_size)
+    logging.info("  Num steps = %d", training.num_train_steps)
+
+    from bert_tf.training import loop
+
+    loop.train(self._task(path), training, devices)
+
+  def evaluate(self, devices: DeviceOptions) -> None:
+    """Writes eval_results.txt as the original does, and eval_metrics.json with more scores."""
+    path = self._write_records("dev", "eval.tf_record")
+    batch_size = self._flags.eval_batch_size
+    logits, losses, step = self._predict(path, len(self._splits["dev"]), batch_size, devices)
+    truth = np.array([self._encoder.encode(example) for example in self._splits["dev"]])
+    if truth.shape[1] == 1:
+      truth = truth[:, 0]
+    scores = metrics.compute(logits, truth, self._encoder.task_type, self._encoder.labels)
+    results: dict[str, Any] = {
+      "eval_loss": float(np.mean(losses)),
+      "global_step": step,
+      # What the original's Estimator adds: the mean of the batches' means.
+      "loss": float(np.mean([
+        np.mean(losses[i : i + batch_size]) for i in range(0, len(losses), batch_size)
+      ])),
+    }  # fmt: skip
+    if self._encoder.task_type != REGRESSION:
+      results["eval_accuracy"] = scores["accuracy"]
+    else:
+      results |= {f"eval_{name}": scores[name] for name in ("pearson", "spearman")}
+    write_eval_results(self._flags.output_dir, results)
+    self._write_json("eval_metrics.json", scores)
+    for name, value in scores.items():
+      if isinstance(value, float):
+        logging.info("  %s = %.4f", name, value)
+
+  def predict(self, devices: DeviceOptions) -> None:
+    """Writes test_results.tsv as the original does, and predictions.jsonl with names."""
+    examples = self._splits["test"]
+    path = self._write_records("test", "predict.tf_record")
+    logits, _, _ = self._predict(path, len(examples), self._flags.predict_batch_size, devices)
+    outputs = metrics.probabilities(logits, self._encoder.task_type)
+    with atomic_writer(self._output("test_results.tsv")) as file:
+      logging.info("***** Predict results *****")
+      for row in outputs:
+        file.write("\t".join(format_value(float(value)) for value in row) + "\n")
+    with atomic_writer(self._output("predictions.jsonl")) as file:
+      for example, row in zip(examples, outputs, strict=True):
+        line = {"id": example.guid, **self._named(row)}
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+  def _named(self, row: np.ndarray) -> dict[str, Any]:
+    """One prediction with the names of its labels."""
+    if self._encoder.task_type == REGRESSION:
+      return {"value": float(row[0])}
+    named = {label: float(p) for label, p in zip(self._encoder.labels, row, strict=True)}
+    if self._encoder.task_type == CLASSIFICATION:
+      best = max(named, key=named.__getitem__)
+      return {"label": best, "probability": named[best], "probabilities": named}
+    return {"labels": [label for label, p in named.items() if p > 0.5], "probabilities": named}
+
+  def _predict(
+    self, path: str, count: int, batch_size: int, devices: DeviceOptions
+  ) -> tuple[np.ndarray, np.ndarray, int]:
+    """Logits [n, L] and losses [n] in the order of the file, and the global step."""
+    from bert_tf.training import inference
+
+    task = self._task()
+    flags = self._flags
+    model, step = inference.load_newest(task, flags.output_dir, flags.init_checkpoint, devices)
+    logits = np.zeros([count, self._encoder.num_outputs], np.float32)
+    losses = np.zeros([count], np.float32)
+    batches = task.predict(model, path, batch_size)
+    for places, *values in inference.progress(batches, -(-count // batch_size), "predict"):
+      logits[places], losses[places] = values
+    return logits, losses, step
+
+  def _task(self, train_file: str | None = None):
+    from bert_tf.tasks.classification.model import ClassificationTask
+
+    task = ClassificationTask(
+      self._config,
+      self._encoder.num_outputs,
+      self._encoder.task_type,
+      record_spec(self._encoder, self._flags.max_seq_length),
+      train_file,
+      self._flags.pad_to_max_length,
+    )
+    task.allow_missing = (*task.allow_missing, *self._flags.allow_missing)
+    return task
+
+  def _write_records(self, split: str, name: str) -> str:
+    path = self._output(name)
+    write_records(
+      path, self._splits[split], self._encoder, self._flags.max_seq_length, self._tokenizer
+    )
+    return path
+
+  def _write_json(self, name: str, value: Any) -> None:
+    with atomic_writer(self._output(name)) as file:
+      json.dump(value, file, indent=2, ensure_ascii=False)
+      file.write("\n")
+
+  def _output(self, name: str) -> str:
+    return os.path.join(self._flags.output_dir, name)

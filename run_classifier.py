@@ -1,0 +1,121 @@
+"""Fine-tunes BERT on sentences or pairs: labels, several labels, or numbers.
+
+Tasks: cola, mnli, mrpc and xnli as in the original, and `table` for any TSV, CSV or JSON-lines
+file. See docs/classification.md.
+"""
+
+from __future__ import annotations
+
+from absl import flags, logging
+
+import training_flags
+from bert_tf import script
+
+FLAGS = flags.FLAGS
+
+training_flags.define_model_flags()
+flags.DEFINE_string("data_dir", None, "Directory with the files of the task.")
+flags.DEFINE_string("task_name", None, "cola, mnli, mrpc, xnli, or table for any table.")
+flags.DEFINE_string("vocab_file", None, "The vocabulary file of the model.")
+flags.DEFINE_bool(
+  "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
+)
+flags.DEFINE_integer("max_seq_length", 128, "Longer texts are truncated to so many pieces.")
+flags.DEFINE_bool("do_train", False, "Whether to train.")
+flags.DEFINE_bool("do_eval", False, "Whether to evaluate on the dev set.")
+flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
+flags.DEFINE_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.")
+flags.DEFINE_integer("predict_batch_size", 8, "Examples in a batch of the prediction.")
+flags.DEFINE_float("num_train_epochs", 3.0, "How often to go over the training examples.")
+flags.DEFINE_float("warmup_proportion", 0.1, "Share of the training steps to warm up in.")
+flags.DEFINE_bool(
+  "pad_to_max_length",
+  False,
+  "Give all batches one shape, instead of grouping examples by length: for XLA and TPUs.",
+)
+flags.DEFINE_enum(
+  "task_type",
+  "classification",
+  ["classification", "regression", "multilabel"],
+  "What a table's label column holds.",
+)
+flags.DEFINE_string("text_column", "text", "Name of a table's column of texts.")
+flags.DEFINE_string("text_pair_column", None, "Name of the column of second texts, of pairs.")
+flags.DEFINE_string("label_column", "label", "Name of the column of labels.")
+flags.DEFINE_list(
+  "labels", [], "A table's labels in the order of their ids; default: those in the training data."
+)
+flags.DEFINE_string("label_separator", ",", "Between the labels of a multi-label example.")
+flags.DEFINE_bool(
+  "header",
+  True,
+  "Whether a table's first row names the columns; if not, columns are numbers from 0.",
+)
+flags.DEFINE_string("train_file", None, "A table to train on; default: train.* in --data_dir.")
+flags.DEFINE_string("dev_file", None, "A table to evaluate on; default: dev.* in --data_dir.")
+flags.DEFINE_string("test_file", None, "A table to predict; default: test.* in --data_dir.")
+training_flags.define_training_flags()
+training_flags.define_device_flags()
+flags.adopt_module_key_flags(training_flags)
+flags.mark_flags_as_required(["data_dir", "task_name", "vocab_file"])
+
+
+def main() -> None:
+  """Checks the input, then trains, evaluates and predicts."""
+  logging.set_verbosity(logging.INFO)
+  from bert_tf.tasks.classification import run
+  from bert_tf.tasks.classification.processors import TableOptions
+  from bert_tf.tasks.steps import steps_of_epochs
+
+  devices = training_flags.device_options()
+  runner = run.ClassifierRunner(
+    run.ClassifierRun(
+      data_dir=FLAGS.data_dir,
+      bert_config_file=FLAGS.bert_config_file,
+      task_name=FLAGS.task_name,
+      vocab_file=FLAGS.vocab_file,
+      output_dir=FLAGS.output_dir,
+      init_checkpoint=FLAGS.init_checkpoint,
+      do_lower_case=FLAGS.do_lower_case,
+      max_seq_length=FLAGS.max_seq_length,
+      do_train=FLAGS.do_train,
+      do_eval=FLAGS.do_eval,
+      do_predict=FLAGS.do_predict,
+      eval_batch_size=FLAGS.eval_batch_size,
+      predict_batch_size=FLAGS.predict_batch_size,
+      pad_to_max_length=FLAGS.pad_to_max_length
+      or FLAGS.enable_xla
+      or devices.distribution_strategy == "tpu",
+      allow_missing=tuple(FLAGS.allow_missing),
+      table=TableOptions(
+        text_column=FLAGS.text_column,
+        text_pair_column=FLAGS.text_pair_column,
+        label_column=FLAGS.label_column,
+        labels=tuple(FLAGS.labels),
+        label_separator=FLAGS.label_separator,
+        task_type=FLAGS.task_type,
+        header=FLAGS.header,
+        files={
+          split: path
+          for split in ("train", "dev", "test")
+          if (path := FLAGS[f"{split}_file"].value)
+        },
+      ),
+    )
+  )
+  if FLAGS.do_train:
+    steps = steps_of_epochs(
+      runner.num_train_examples,
+      FLAGS.train_batch_size,
+      FLAGS.num_train_epochs,
+      FLAGS.warmup_proportion,
+    )
+    runner.train(training_flags.training_options(*steps), devices)
+  if FLAGS.do_eval:
+    runner.evaluate(devices)
+  if FLAGS.do_predict:
+    runner.predict(devices)
+
+
+if __name__ == "__main__":
+  script.run(main)
