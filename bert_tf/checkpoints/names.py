@@ -13,6 +13,8 @@ TASK_SCOPE = "task/"
 GLOBAL_STEP = "global_step"
 ADAM_M = "/adam_m"
 ADAM_V = "/adam_v"
+# What the original does not know of a run (loss scale, time spent ...) is saved under this.
+OWN_PREFIX = "bert_tf/"
 
 # Variables of the heads. They may be absent from a checkpoint that a model is initialised from.
 PRETRAINING_HEAD = "cls/predictions/*", "cls/seq_relationship/*"
@@ -31,8 +33,8 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def is_slot(name: str) -> bool:
-  """Whether a checkpoint entry belongs to an optimizer or a step counter, not to a model."""
-  return name.endswith((ADAM_M, ADAM_V)) or name == GLOBAL_STEP
+  """Whether a checkpoint entry belongs to an optimizer or to the state of a run, not to a model."""
+  return name.endswith((ADAM_M, ADAM_V)) or name == GLOBAL_STEP or name.startswith(OWN_PREFIX)
 
 
 def uses_weight_decay(name: str) -> bool:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import keras
 import tensorflow as tf
-
-from bert_tf.checkpoints import names
 
 
 def adamw_update(
@@ -56,70 +51,3 @@ def adamw_update(
     grad=gradient,
     use_locking=False,
   )
-
-
-class AdamW:
-  """Updates variables and keeps their moments, under the original's names."""
-
-  def __init__(
-    self,
-    variables: Mapping[str, keras.Variable],
-    weight_decay_rate: float = 0.01,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-6,
-  ):
-    """Creates zero moments for `variables`; call it under the strategy's scope."""
-    self._variables = dict(variables)
-    self._weight_decay_rate = weight_decay_rate
-    self._options = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-
-    def zeros(suffix: str) -> dict[str, tf.Variable]:
-      return {
-        name: tf.Variable(tf.zeros(variable.shape), trainable=False, name=name + suffix)
-        for name, variable in self._variables.items()
-      }
-
-    self._m = zeros(names.ADAM_M)
-    self._v = zeros(names.ADAM_V)
-
-  @property
-  def slots(self) -> dict[str, tf.Variable]:
-    """The moments by the names that the original saves them under."""
-    slots = {}
-    for name in self._variables:
-      slots[name + names.ADAM_M] = self._m[name]
-      slots[name + names.ADAM_V] = self._v[name]
-    return slots
-
-  def apply(
-    self, gradients: Mapping[str, tf.Tensor], learning_rate: tf.Tensor, condition: tf.Tensor
-  ) -> None:
-    """Updates every variable where `condition` holds; call it in a replica context.
-
-    Args:
-      gradients: name -> dense gradient, equal on all replicas.
-      learning_rate: float32 scalar, equal on all replicas.
-      condition: bool scalar, equal on all replicas; nothing changes where it is false.
-    """
-    context = tf.distribute.get_replica_context()
-    context.merge_call(self._apply_everywhere, args=(dict(gradients), learning_rate, condition))
-
-  def _apply_everywhere(self, strategy, gradients, learning_rate, condition) -> None:
-    for name, variable in self._variables.items():
-      decay = self._weight_decay_rate if names.uses_weight_decay(name) else 0.0
-
-      def update(variable, gradient, m, v, learning_rate, condition, decay=decay):
-        def apply():
-          adamw_update(
-            variable, gradient, m, v, learning_rate, weight_decay_rate=decay, **self._options
-          )
-
-        tf.cond(condition, apply, lambda: None)
-
-      strategy.extended.update(
-        variable.value,
-        update,
-        args=(gradients[name], self._m[name], self._v[name], learning_rate, condition),
-        group=False,
-      )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
@@ -11,6 +13,15 @@ from bert_tf.config import BertConfig
 from bert_tf.data import pipelines, records
 from bert_tf.heads import PretrainingModel
 from bert_tf.tasks.task import Features, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+  """What to evaluate on: the first `max_steps` batches of `batch_size` records of `files`."""
+
+  files: Sequence[str]
+  batch_size: int = 8
+  max_steps: int = 100
 
 
 class PretrainingTask(Task):
@@ -25,10 +36,20 @@ class PretrainingTask(Task):
     files: Sequence[str],
     max_seq_length: int,
     max_predictions_per_seq: int,
+    held_out: HeldOut | None = None,
   ):
-    """Args: `files`, the TFRecords to train on; lengths as the records were written with."""
+    """Args: `files`, the TFRecords to train on; lengths as the records were written with;
+    `held_out`, what to evaluate on while training.
+    """
     self._config = config
     self._files = list(files)
+    self._held_out = held_out
+    self._evaluator: Evaluator | None = None
+    self.settings = {
+      "max_seq_length": max_seq_length,
+      "max_predictions_per_seq": max_predictions_per_seq,
+      "input_file": [os.path.basename(path) for path in files],
+    }
     self._spec = records.pretraining(max_seq_length, max_predictions_per_seq)
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> PretrainingModel:
@@ -43,6 +64,18 @@ class PretrainingTask(Task):
     """The records of `files` in order, again and again, in full batches, as in the original."""
     options = pipelines.ReadOptions(batch_size=batch_size, training=False)
     return pipelines.pretraining_dataset(files, self._spec, options)
+
+  def num_train_examples(self) -> int:
+    """See `Task`."""
+    return sum(pipelines.count_records(path) for path in self._files)
+
+  def evaluate(self, model: PretrainingModel) -> dict[str, float]:
+    """See `Task`; without files to evaluate on, the first training records are taken."""
+    held_out = self._held_out or HeldOut(self._files)
+    if self._evaluator is None or self._evaluator.model is not model:
+      self._evaluator = Evaluator(model)
+    batches = self.eval_dataset(held_out.files, held_out.batch_size).take(held_out.max_steps)
+    return self._evaluator.evaluate(batches)
 
   def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
     """The number of masked words, and of sequences."""
@@ -80,11 +113,11 @@ class Evaluator:
   """Streams the original's four evaluation metrics, and its `loss`, over batches."""
 
   def __init__(self, model: PretrainingModel):
-    self._model = model
+    self.model = model
 
   @tf.function(autograph=False)
   def _sums(self, features: Features) -> dict[str, tf.Tensor]:
-    outputs = self._model(features, training=False)
+    outputs = self.model(features, training=False)
     masked_lm, next_sentence = example_losses(outputs, features)
     weights = tf.reshape(features["masked_lm_weights"], [-1])
     words = tf.reshape(features["masked_lm_ids"], [-1])

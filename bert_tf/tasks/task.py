@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   import keras
@@ -26,6 +27,10 @@ class Task(abc.ABC):
   allow_missing: tuple[str, ...] = ()
   # Names, or patterns, of weights that no loss depends on: they get no update and no moments.
   untrained: tuple[str, ...] = ()
+  # What `evaluate` returns that says which weights are best; with a "-" less is better.
+  best_metric: str = "-loss"
+  # What else would make a run another one if it changed, such as lengths; JSON values by flag.
+  settings: Mapping[str, Any] = {}
 
   @abc.abstractmethod
   def create_model(self, dtype: str, recompute_activations: bool = False) -> keras.Model:
@@ -47,3 +52,14 @@ class Task(abc.ABC):
 
     The total loss is the sum over losses of loss_sums / loss_weights.
     """
+
+  def evaluate(self, model: keras.Model) -> dict[str, float]:
+    """Returns metrics on held-out data, `best_metric` among them; every worker calls it.
+
+    Tasks that cannot be evaluated while training leave it as it is.
+    """
+    raise NotImplementedError
+
+  def num_train_examples(self) -> int | None:
+    """Returns how many examples an epoch has, or None where that is not known."""
+    return None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -13,6 +11,9 @@ from absl import logging
 from bert_tf.checkpoints import names, tf1
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
+from bert_tf.training.output_dir import complete_checkpoints, step_of
+
+__all__ = ["CheckpointManager", "complete_checkpoints"]
 
 State = Mapping[str, tf.Variable]
 
@@ -35,9 +36,9 @@ class CheckpointManager:
     tf1.write(prefix, state)
     self.latest_step = step
     kept = complete_checkpoints(self._directory)
+    _write_state_file(self._directory, kept[-self._keep :])
     for old in kept[: -self._keep]:
       tf1.delete(old)
-    _write_state_file(self._directory, kept[-self._keep :])
     return prefix
 
   def restore(self) -> str | None:
@@ -46,9 +47,10 @@ class CheckpointManager:
     A broken checkpoint is named in the log and the next older one taken.
 
     Raises:
-      UserError: the checkpoint is of another model or optimizer.
+      UserError: the checkpoint is of another model or optimizer, or all of them are broken.
     """
-    for prefix in reversed(complete_checkpoints(self._directory)):
+    prefixes = complete_checkpoints(self._directory)
+    for prefix in reversed(prefixes):
       try:
         reader = tf1.Reader(prefix)
         tensors = {name: reader.read(name) for name in reader.shapes}
@@ -56,34 +58,30 @@ class CheckpointManager:
         logging.warning("%s; going back to the one before", error)
         continue
       self._assign(prefix, tensors)
-      self.latest_step = int(tensors[names.GLOBAL_STEP])
+      self.latest_step = step_of(prefix)
       return prefix
+    if prefixes:
+      raise UserError(
+        f"{self._directory}: expected a checkpoint that can be read, found {len(prefixes)} broken"
+        " ones; remove them or give another --output_dir"
+      )
     return None
 
   def _assign(self, prefix: str, tensors: Mapping) -> None:
     state = self._state()
-    for name, variable in state.items():
-      expected = tuple(variable.shape)
+    # The original's checkpoints hold nothing of ours.
+    own = {name for name in state if name.startswith(names.OWN_PREFIX) and name not in tensors}
+    expected = {n: tuple(variable.shape) for n, variable in state.items() if n not in own}
+    for name, shape in expected.items():
       found = tuple(tensors[name].shape) if name in tensors else None
-      if found != expected:
+      if found != shape:
         raise UserError(
-          f"{prefix}: expected {name} of shape {list(expected)}, found"
+          f"{prefix}: expected {name} of shape {list(shape)}, found"
           f" {'nothing' if found is None else list(found)}; it is of another model: give another"
           " --output_dir, or the config that it was trained with"
         )
-    for name, variable in state.items():
-      variable.assign(tensors[name])
-
-
-def complete_checkpoints(directory: str) -> list[str]:
-  """The prefixes `model.ckpt-N` whose files all exist, by rising N."""
-  found = {}
-  for path in glob.glob(os.path.join(glob.escape(directory), "model.ckpt-*.index")):
-    prefix = path.removesuffix(".index")
-    match = re.search(r"-(\d+)$", prefix)
-    if match and glob.glob(glob.escape(prefix) + ".data-*"):
-      found[int(match.group(1))] = prefix
-  return [found[step] for step in sorted(found)]
+    for name in expected:
+      state[name].assign(tensors[name])
 
 
 def _write_state_file(directory: str, prefixes: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import signal
+import os
 import time
 
 import keras
@@ -14,18 +14,30 @@ from bert_tf import checkpoints
 from bert_tf.checkpoints import names
 from bert_tf.data.pipelines import ReadOptions
 from bert_tf.errors import UserError
-from bert_tf.optimization.adamw import AdamW
+from bert_tf.optimization.optimizer import Optimizer
 from bert_tf.optimization.schedules import linear_warmup_and_decay
 from bert_tf.script import Stopped
 from bert_tf.tasks.task import Task
+from bert_tf.training import nonfinite, output_dir, run_config
 from bert_tf.training import strategy as strategies
+from bert_tf.training.agreement import Agreement
 from bert_tf.training.checkpointing import CheckpointManager
+from bert_tf.training.evaluation import Evaluation
 from bert_tf.training.options import DTYPES, DeviceOptions, TrainingOptions
-from bert_tf.training.progress import Progress
+from bert_tf.training.pacing import Clock, Pace
+from bert_tf.training.progress import Progress, Silence
+from bert_tf.training.signals import Signals
+from bert_tf.training.state import RunState
 from bert_tf.training.step import TrainStep, trained_variables
 
-# The loop looks at the clock, at signals and at the losses about this often, in seconds.
-_LOOP_SECONDS = 2.0
+# What TensorFlow raises where another worker is gone.
+_LOST_WORKER = (
+  tf.errors.UnavailableError,
+  tf.errors.AbortedError,
+  tf.errors.CancelledError,
+  tf.errors.DeadlineExceededError,
+  tf.errors.InternalError,
+)
 
 
 def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
@@ -36,157 +48,260 @@ def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
 
   Raises:
     UserError: the batch cannot be divided among the devices, the initial checkpoint does not
-      fit, the loss is not finite, or nothing is left to train.
+      fit, the directory holds another run, the loss is not finite, or a worker is lost.
     Stopped: a signal arrived; the run is saved.
   """
+  if options.deterministic:
+    tf.config.experimental.enable_op_determinism()
   strategy = strategies.create_strategy(devices)
-  _check_batch(options, strategy.num_replicas_in_sync)
+  check_batch(options, strategy.num_replicas_in_sync)
   logging.info(strategies.describe(strategy, options.train_batch_size))
-  keras.utils.set_random_seed(options.seed)
-  with strategy.scope():
-    run = _Run(task, options, DTYPES[devices.dtype])
-    return run.train(strategy)
+  if options.dry_run:
+    from bert_tf.training import dry_run
+
+    dry_run.run(task, options, devices, strategy)
+    return 0
+  lock = output_dir.prepare(options.output_dir) if strategies.is_chief(strategy) else None
+  try:
+    keras.utils.set_random_seed(options.seed)
+    with strategy.scope():
+      return _Run(task, options, devices, strategy).train()
+  except _LOST_WORKER as error:
+    if not strategies.has_several_workers(strategy):
+      raise
+    raise UserError(
+      f"expected all workers to take part, found one gone ({error.message.splitlines()[0]});"
+      f" start all workers again to go on from the newest checkpoint in {options.output_dir}"
+    ) from error
+  finally:
+    if lock:
+      lock.close()
 
 
 class _Run:
   """The variables of a run and what is done to them."""
 
-  def __init__(self, task: Task, options: TrainingOptions, dtype: str):
+  def __init__(
+    self,
+    task: Task,
+    options: TrainingOptions,
+    devices: DeviceOptions,
+    strategy: tf.distribute.Strategy,
+  ):
     self._task = task
     self._options = options
-    self._model = task.create_model(dtype, options.recompute_activations)
-    variables = trained_variables(task, self._model)
-    self._optimizer = AdamW(variables, weight_decay_rate=options.weight_decay)
-    self._global_step = tf.Variable(
-      0,
-      dtype=tf.int64,
-      trainable=False,
-      aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-      name=names.GLOBAL_STEP,
+    self._devices = devices
+    self._strategy = strategy
+    self._is_chief = strategies.is_chief(strategy)
+    self._agreement = Agreement(strategy)
+    self._model = task.create_model(DTYPES[devices.dtype], options.recompute_activations)
+    self._state = RunState()
+    self._optimizer = Optimizer(
+      trained_variables(task, self._model),
+      options.optimizer,
+      options.weight_decay,
+      options.layerwise_lr_decay,
     )
-    schedule = functools.partial(
-      linear_warmup_and_decay,
-      init_lr=options.learning_rate,
-      num_train_steps=options.num_train_steps,
-      num_warmup_steps=options.num_warmup_steps,
+    self._step = TrainStep(
+      task,
+      self._model,
+      self._optimizer,
+      schedule(options),
+      self._state,
+      options,
+      scale_loss=devices.dtype == "float16",
     )
-    self._step = TrainStep(task, self._model, self._optimizer, schedule, self._global_step, options)
-    self._manager = CheckpointManager(options.output_dir, self._state, options.keep_checkpoint_max)
+    self._manager = CheckpointManager(
+      options.output_dir, self._saved_state, options.keep_checkpoint_max
+    )
+    self._evaluation = Evaluation(task, self._model, self._state, options, writes=self._is_chief)
+    self._profiler = _Profiler(options if self._is_chief else None)
 
-  def _state(self) -> dict[str, tf.Variable]:
+  def _saved_state(self) -> dict[str, tf.Variable]:
     weights = {n: v.value for n, v in names.named_variables(self._model).items()}
-    return {**weights, **self._optimizer.slots, names.GLOBAL_STEP: self._global_step}
+    return {**weights, **self._optimizer.slots, **self._state.variables}
 
-  def _restore_or_initialise(self) -> int:
-    """Returns the step to start from."""
+  def train(self) -> int:
+    """Runs loops of steps until the end, a signal or a loss that is not finite."""
+    options = self._options
+    restored = self._restore_or_initialise()
+    step = int(self._state.global_step.numpy())
+    self._agreement.check_same(step, f"the same checkpoints in {options.output_dir}")
+    if self._nothing_left(step):
+      return step
+    if self._is_chief:
+      run_config.write(self._model.config, options, self._devices, self._task.settings)
+      if not restored:
+        self._manager.save()
+    reporter = self._reporter(step)
+    try:
+      with Signals() as signals:
+        return self._loop(step, reporter, signals)
+    finally:
+      self._profiler.stop()
+      reporter.close()
+
+  def _restore_or_initialise(self) -> bool:
+    """Returns whether an earlier start is continued."""
+    options = self._options
+    run_config.check(self._model.config, options, self._devices, self._task.settings)
     restored = self._manager.restore()
     if restored:
       logging.info("Resuming from %s", restored)
-      return int(self._global_step.numpy())
-    if self._options.init_checkpoint:
-      report = checkpoints.load(
-        self._model, self._options.init_checkpoint, self._task.allow_missing
-      )
+      if options.init_checkpoint:
+        logging.info("--init_checkpoint is not read again")
+      return True
+    if options.init_checkpoint:
+      report = checkpoints.load(self._model, options.init_checkpoint, self._task.allow_missing)
       logging.info("Starting from the weights of %s", report)
     else:
       logging.info("Starting from random weights")
-    return 0
+    return False
 
-  def train(self, strategy: tf.distribute.Strategy) -> int:
-    """Runs loops of steps until the end, a signal or a loss that is not finite."""
+  def _nothing_left(self, step: int) -> bool:
     options = self._options
-    step = self._restore_or_initialise()
+    elapsed = float(self._state.elapsed_seconds.numpy())
     if step >= options.num_train_steps:
-      logging.warning(
-        "Skipping training: %s holds a run that has done %d steps, and num_train_steps is %d."
-        " Give another --output_dir to train anew, or more steps to train on.",
-        options.output_dir, step, options.num_train_steps,
+      reason = f"has done {step} steps, and num_train_steps is {options.num_train_steps}"
+    elif options.total_training_time and elapsed >= options.total_training_time:
+      reason = f"has trained {elapsed:.0f} s, and --total_training_time is no more"
+    elif self._evaluation.patience_is_over:
+      reason = f"was stopped early, its best step being {int(self._state.best_step)}"
+    else:
+      return False
+    logging.warning(
+      "Skipping training: %s holds a run that %s. Give another --output_dir to train anew.",
+      options.output_dir, reason,
+    )  # fmt: skip
+    return True
+
+  def _reporter(self, step: int) -> Progress | Silence:
+    if not self._is_chief:
+      return Silence()
+    return Progress(
+      self._options.output_dir,
+      step,
+      self._options.num_train_steps,
+      self._options.log_steps,
+      self._options.wandb_project,
+      self._options.total_training_time,
+      float(self._state.elapsed_seconds.numpy()),
+    )
+
+  def _loop(self, step: int, reporter: Progress | Silence, signals: Signals) -> int:
+    options = self._options
+    clock = Clock(float(self._state.elapsed_seconds.numpy()), options.total_training_time)
+    pace = Pace(options.steps_per_loop)
+    iterator = iter(distributed_batches(self._task, options, self._strategy, step))
+    elapsed = clock.elapsed()
+    while True:
+      self._profiler.before(step)
+      most = self._next_stop(step) - step
+      number, elapsed = self._agreement.chief_decides(min(pace.steps, most), clock.elapsed())
+      start = time.perf_counter()
+      metrics = self._run_steps(iterator, int(number), clock.step(elapsed, options.num_train_steps))
+      pace.took(int(number), time.perf_counter() - start)
+      step = int(self._state.global_step.numpy())
+      self._profiler.after(step)
+      if metrics["halted"]:
+        raise self._not_finite(step + 1, metrics)
+      reporter.update(step, metrics)
+      if self._evaluation.is_due(step):
+        reporter.write("eval", step, self._evaluation.run(step))
+      [elapsed] = self._agreement.chief_decides(clock.elapsed())
+      signal_number = self._agreement.anyone(signals.received)
+      if self._decide(step, elapsed, clock.is_over(elapsed), signal_number):
+        return step
+
+  def _run_steps(self, iterator, number: int, clock_step: float) -> dict[str, float]:
+    results = self._step.run(iterator, tf.constant(number), tf.constant(clock_step, tf.float32))
+    return {name: value.numpy().item() for name, value in results.items()}
+
+  def _decide(self, step: int, elapsed: float, over: bool, signal_number: int | None) -> bool:
+    """Saves where it is time to; returns whether training has ended."""
+    options = self._options
+    finished = step >= options.num_train_steps or over or self._evaluation.patience_is_over
+    if step % options.save_checkpoints_steps == 0 or finished or signal_number:
+      self._state.elapsed_seconds.assign(elapsed)
+      if self._is_chief:
+        self._manager.save()
+    if finished and step < options.num_train_steps:
+      reason = "its time is used up" if over else (
+        f"{options.early_stopping_patience} evaluations brought nothing better than step"
+        f" {int(self._state.best_step)}, whose weights are in {options.output_dir}/best"
       )  # fmt: skip
-      return step
-    iterator = iter(_distributed_batches(self._task, options, strategy, step))
-    progress = Progress(options.output_dir, step, options.num_train_steps, options.log_steps)
-    pace = _Pace(options.steps_per_loop, fixed=_several_workers(strategy))
-    try:
-      with _Signals() as signals:
-        if step == 0:
-          self._manager.save()
-        while step < options.num_train_steps:
-          until = min(options.num_train_steps, _next_multiple(step, options.save_checkpoints_steps))
-          until = min(until, _next_multiple(step, options.log_steps))
-          metrics = pace.run(self._step, iterator, until - step)
-          step = int(self._global_step.numpy())
-          if not metrics["finite"]:
-            raise self._not_finite(step, metrics)
-          progress.update(step, metrics)
-          finished = step >= options.num_train_steps
-          if step % options.save_checkpoints_steps == 0 or finished or signals.received:
-            self._manager.save()
-          if signals.received and not finished:
-            raise Stopped(
-              signals.received,
-              f"saved {options.output_dir}/model.ckpt-{step}; start the same command again to go"
-              " on from there",
-            )
-    finally:
-      progress.close()
-    return step
+      logging.info("Ending training at step %d: %s", step, reason)
+    if signal_number and not finished:
+      raise Stopped(
+        signal_number,
+        f"saved {options.output_dir}/model.ckpt-{step}; start the same command again to go"
+        " on from there",
+      )
+    return finished
+
+  def _next_stop(self, step: int) -> int:
+    """The next step after which something other than training is to be done."""
+    options = self._options
+    every = [options.save_checkpoints_steps, options.log_steps, options.eval_steps]
+    stops = [(step // number + 1) * number for number in every if number]
+    return min(options.num_train_steps, *stops, *self._profiler.stops(step))
 
   def _not_finite(self, step: int, metrics: dict[str, float]) -> UserError:
-    return UserError(
-      f"expected a finite loss and gradient, found loss {metrics['loss']} and gradient norm"
-      f" {metrics['gradient_norm']} in step {step}; lower --learning_rate (now"
-      f" {metrics['learning_rate']:.3g} in this step) or lengthen the warmup"
+    """Reads the batch of that step once more: it is a function of the step alone."""
+    batches = distributed_batches(self._task, self._options, self._strategy, step - 1)
+    shares = self._strategy.experimental_local_results(next(iter(batches)))
+    batch = {
+      name: tf.concat([share[name] for share in shares], axis=0).numpy() for name in shares[0]
+    }
+    worker = self._strategy.cluster_resolver.task_id if not self._is_chief else 0
+    return nonfinite.explain(
+      step, batch, metrics, self._model, self._task, self._options.output_dir, worker
     )
 
 
-class _Pace:
-  """Chooses how many steps to run before the next look at the clock."""
+class _Profiler:
+  """Profiles a range of steps for TensorBoard."""
 
-  def __init__(self, steps_per_loop: int, fixed: bool):
-    self._most = steps_per_loop
-    self._fixed = fixed  # Workers must agree on the number, whatever their clocks say.
-    self._steps = steps_per_loop if fixed else 1
+  def __init__(self, options: TrainingOptions | None):
+    """Args: None for no profile."""
+    self._range = options.profile_steps if options else None
+    self._directory = options.output_dir if options else ""
+    self._runs = False
 
-  def run(self, step: TrainStep, iterator, most: int) -> dict[str, float]:
-    start = time.perf_counter()
-    number = min(self._steps, most)
-    results = step.run(iterator, tf.constant(number))
-    metrics = {name: value.numpy().item() for name, value in results.items()}
-    if not self._fixed and number == self._steps:
-      per_step = (time.perf_counter() - start) / number
-      wanted = int(_LOOP_SECONDS / per_step)
-      # At most twice as many: the first loops also pay for tracing.
-      self._steps = max(1, min(wanted, 2 * self._steps, self._most))
-    return metrics
+  def stops(self, step: int) -> list[int]:
+    first, last = self._range or (0, 0)
+    return [stop for stop in (first - 1, last) if stop > step]
 
+  def before(self, step: int) -> None:
+    if self._range and step == self._range[0] - 1:
+      tf.profiler.experimental.start(self._directory)
+      self._runs = True
 
-class _Signals:
-  """Remembers SIGINT and SIGTERM, so that the loop can save and stop between two steps."""
+  def after(self, step: int) -> None:
+    if self._runs and step >= self._range[1]:
+      self.stop()
+      logging.info(
+        "Profile of steps %d to %d: %s", *self._range, os.path.join(self._directory, "plugins")
+      )
 
-  def __init__(self):
-    self.received: int | None = None
-
-  def _receive(self, number: int, frame) -> None:
-    if self.received == signal.SIGINT and number == signal.SIGINT:
-      raise KeyboardInterrupt  # The second Ctrl-C means it.
-    self.received = number
-
-  def __enter__(self) -> _Signals:
-    self._previous = {
-      number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    return self
-
-  def __exit__(self, *unused) -> None:
-    for number, handler in self._previous.items():
-      signal.signal(number, handler)
+  def stop(self) -> None:
+    if self._runs:
+      tf.profiler.experimental.stop()
+    self._runs = False
 
 
-def _next_multiple(step: int, of: int) -> int:
-  return (step // of + 1) * of
+def schedule(options: TrainingOptions):
+  """The learning rate as a function of the step."""
+  return functools.partial(
+    linear_warmup_and_decay,
+    init_lr=options.learning_rate,
+    num_train_steps=options.num_train_steps,
+    num_warmup_steps=options.num_warmup_steps,
+  )
 
 
-def _check_batch(options: TrainingOptions, replicas: int) -> None:
+def check_batch(options: TrainingOptions, replicas: int) -> None:
+  """Raises UserError where the batch cannot be dealt out evenly."""
   pieces = replicas * options.gradient_accumulation_steps
   if options.train_batch_size % pieces:
     raise UserError(
@@ -196,7 +311,7 @@ def _check_batch(options: TrainingOptions, replicas: int) -> None:
     )
 
 
-def _distributed_batches(
+def distributed_batches(
   task: Task, options: TrainingOptions, strategy: tf.distribute.Strategy, first_step: int
 ) -> tf.distribute.DistributedDataset:
   """Every worker reads its own share of the examples; its replicas take batches in turn."""
@@ -215,7 +330,3 @@ def _distributed_batches(
     )
 
   return strategy.distribute_datasets_from_function(dataset)
-
-
-def _several_workers(strategy: tf.distribute.Strategy) -> bool:
-  return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

@@ -8,6 +8,8 @@ from bert_tf.errors import UserError
 
 DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker_mirrored", "tpu")
+RESOLVERS = ("auto", "tf_config", "slurm", "kubernetes")
+OPTIMIZERS = ("adamw", "lamb")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +23,8 @@ class DeviceOptions:
     tpu_name: name or grpc:// address of a TPU.
     tpu_zone: its zone, where it must be looked up.
     gcp_project: its project, likewise.
+    cluster_resolver: one of `RESOLVERS`, who names the workers, see `training.cluster`.
+    worker_timeout: seconds to wait at the start for all workers.
   """
 
   distribution_strategy: str = "auto"
@@ -28,10 +32,14 @@ class DeviceOptions:
   tpu_name: str | None = None
   tpu_zone: str | None = None
   gcp_project: str | None = None
+  cluster_resolver: str = "auto"
+  worker_timeout: float = 600.0
 
   def __post_init__(self) -> None:
     _check_choice("--distribution_strategy", self.distribution_strategy, STRATEGIES)
     _check_choice("--dtype", self.dtype, tuple(DTYPES))
+    _check_choice("--cluster_resolver", self.cluster_resolver, RESOLVERS)
+    _check_least("--worker_timeout", self.worker_timeout, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +63,19 @@ class TrainingOptions:
     gradient_accumulation_steps: pieces that a batch is computed in.
     recompute_activations: trade time for memory, see `BertModel`.
     enable_xla: compile the step with XLA.
+    optimizer: one of `OPTIMIZERS`.
+    layerwise_lr_decay: factor of the learning rate from each layer to the one below it.
+    eval_steps: updates between evaluations; 0 for none.
+    early_stopping_patience: evaluations without a better result after which to stop; 0: never.
+    total_training_time: seconds that training may take, over all starts; the learning rate then
+      follows the clock where it is ahead of the steps. 0 for no limit.
+    skip_nonfinite_steps: how many updates with a loss or gradient that is not finite to leave
+      out before giving up.
+    allow_config_change: continue a run although its settings have changed.
+    deterministic: use only operations that give the same bits every time.
+    dry_run: check everything, train nothing.
+    profile_steps: the first and the last step to profile.
+    wandb_project: project of Weights & Biases to report to.
   """
 
   output_dir: str
@@ -73,20 +94,50 @@ class TrainingOptions:
   gradient_accumulation_steps: int = 1
   recompute_activations: bool = False
   enable_xla: bool = False
+  optimizer: str = "adamw"
+  layerwise_lr_decay: float = 1.0
+  eval_steps: int = 0
+  early_stopping_patience: int = 0
+  total_training_time: float = 0.0
+  skip_nonfinite_steps: int = 0
+  allow_config_change: bool = False
+  deterministic: bool = False
+  dry_run: bool = False
+  profile_steps: tuple[int, int] | None = None
+  wandb_project: str | None = None
 
   def __post_init__(self) -> None:
     for name in (
       "num_train_steps", "train_batch_size", "save_checkpoints_steps", "keep_checkpoint_max",
       "steps_per_loop", "log_steps", "gradient_accumulation_steps",
     ):  # fmt: skip
-      if getattr(self, name) < 1:
-        raise UserError(f"--{name}: expected at least 1, found {getattr(self, name)}")
-    if self.num_warmup_steps < 0:
-      raise UserError(f"--num_warmup_steps: expected at least 0, found {self.num_warmup_steps}")
-    if not self.learning_rate >= 0:
-      raise UserError(f"--learning_rate: expected at least 0, found {self.learning_rate}")
+      _check_least(f"--{name}", getattr(self, name), 1)
+    for name in (
+      "num_warmup_steps", "learning_rate", "weight_decay", "max_grad_norm", "eval_steps",
+      "early_stopping_patience", "total_training_time", "skip_nonfinite_steps",
+    ):  # fmt: skip
+      _check_least(f"--{name}", getattr(self, name), 0)
+    _check_choice("--optimizer", self.optimizer, OPTIMIZERS)
+    if not 0 < self.layerwise_lr_decay <= 1:
+      raise UserError(
+        f"--layerwise_lr_decay: expected more than 0 and at most 1, found {self.layerwise_lr_decay}"
+      )
+    if self.early_stopping_patience and not self.eval_steps:
+      raise UserError(
+        "--early_stopping_patience: expected evaluations to judge by, found --eval_steps=0; give"
+        " --eval_steps"
+      )
+    if self.profile_steps and not 0 < self.profile_steps[0] <= self.profile_steps[1]:
+      first, last = self.profile_steps
+      raise UserError(f"--profile_steps: expected first,last from 1 on, found {first},{last}")
 
 
 def _check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:
   if value not in choices:
     raise UserError(f"{flag}: expected one of {', '.join(choices)}, found {value!r}")
+
+
+def _check_least(flag: str, value: float, least: float) -> None:
+  # Not `value < least`: that would let a NaN pass.
+  if not value >= least:
+    raise UserError(f"{flag}: expected at least {least}, found {value}")

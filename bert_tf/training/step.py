@@ -9,13 +9,19 @@ import keras
 import tensorflow as tf
 
 from bert_tf.checkpoints import names
-from bert_tf.optimization.adamw import AdamW
+from bert_tf.optimization.optimizer import Optimizer
 from bert_tf.tasks.task import Features, Task
 from bert_tf.training.options import TrainingOptions
+from bert_tf.training.state import RunState
 
 # Dropout seeds of two steps, replicas or accumulation steps are this far apart: far more than a
 # model has places with dropout.
 _SITES = 1 << 20
+# The loss scale doubles after so many updates without an overflow (arXiv:1710.03740, 3.2).
+_LOSS_SCALE_GROWTH_STEPS = 2000
+
+# Metrics that are sums over the steps of a loop; of the others, the last step's value is kept.
+COUNTS = ("examples", "tokens", "positions", "updates")
 
 Schedule = Callable[[tf.Tensor], tf.Tensor]
 Metrics = dict[str, tf.Tensor]
@@ -41,68 +47,110 @@ class TrainStep:
     self,
     task: Task,
     model: keras.Model,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     schedule: Schedule,
-    global_step: tf.Variable,
+    state: RunState,
     options: TrainingOptions,
+    scale_loss: bool = False,
   ):
-    """Args: as named; all variables were created under the strategy that will be current."""
+    """Args: as named; all variables were created under the strategy that will be current.
+    `schedule` maps a step, float32, to a rate; `scale_loss` is for float16.
+    """
     self._task = task
     self._model = model
     self._optimizer = optimizer
     self._schedule = schedule
-    self._global_step = global_step
+    self._state = state
     self._options = options
+    self._scale_loss = scale_loss
     self._variables = trained_variables(task, model)
     self._compute = self._loss_and_gradients
     if options.enable_xla:
       self._compute = tf.function(self._loss_and_gradients, autograph=False, jit_compile=True)
 
   @tf.function(autograph=False)
-  def run(self, iterator: Iterator, num_steps: tf.Tensor) -> Metrics:
-    """Runs up to `num_steps` updates; stops before the first that is not finite.
+  def run(self, iterator: Iterator, num_steps: tf.Tensor, clock: tf.Tensor) -> Metrics:
+    """Runs up to `num_steps` updates; stops before the first that must not be made.
+
+    A batch whose loss or gradient is not finite changes no weight. It is left out where float16
+    overflowed, or where `skip_nonfinite_steps` are not used up; otherwise the loop halts with
+    the state as it was before that batch.
 
     Args:
       iterator: of a distributed dataset.
       num_steps: int32 scalar, at least 1.
+      clock: float32 scalar, the step that the schedule is at by the clock; 0 for no clock.
 
     Returns:
-      Scalars: every loss and `loss`, their sum, as means over the steps; `learning_rate` and
-      `gradient_norm` (before clipping) of the last step; `examples`, `tokens` and `positions`
-      (tokens and padding), sums over the steps; `steps`, how many were run; `finite`, whether
-      the last one was finite - if not, it changed nothing.
+      Scalars. Means over the updates: every loss, and `loss`, their sum. Sums: `examples`,
+      `tokens`, `positions` (tokens and padding) and `updates`. Of the last step:
+      `learning_rate`, `gradient_norm` (before clipping), `last_loss` and `halted`.
     """
     strategy = tf.distribute.get_strategy()
+    first = self._state.global_step.read_value()
 
-    def one_step() -> Metrics:
-      results = strategy.run(self._replica_step, args=(next(iterator),))
+    def one_step(halted: tf.Tensor, totals: Metrics) -> tuple[tf.Tensor, Metrics]:
+      results = strategy.run(self._replica_step, args=(next(iterator), clock))
       metrics = {k: strategy.experimental_local_results(v)[0] for k, v in results.items()}
-      self._global_step.assign_add(tf.cast(metrics["finite"], tf.int64))
-      return metrics
+      finite = metrics.pop("finite")
+      halted = self._update_state(finite)
+      counted = tf.cast(finite, tf.float32)
+      metrics |= {"updates": counted, "last_loss": metrics["loss"]}
+      for name in metrics:
+        if _is_loss(name):
+          metrics[name] = totals[name] + tf.where(finite, metrics[name], 0.0)
+        elif name in COUNTS:
+          metrics[name] += totals[name]
+      return halted, metrics
 
-    def advance(step: tf.Tensor, totals: Metrics) -> tuple[tf.Tensor, Metrics]:
-      metrics = one_step()
-      last = ("learning_rate", "gradient_norm", "finite")
-      return step + 1, {k: v if k in last else totals[k] + v for k, v in metrics.items()}
-
-    # The first step stands outside of the loop: it tells which metrics there are.
-    steps, totals = tf.while_loop(
-      lambda step, totals: (step < num_steps) & totals["finite"],
-      advance,
-      (tf.constant(1), one_step()),
+    last = first + tf.cast(num_steps, tf.int64)
+    halted, totals = tf.while_loop(
+      lambda halted, _: (self._state.global_step < last) & ~halted,
+      one_step,
+      (tf.constant(False), self._no_metrics(iterator)),
     )
-    for name in ("loss", *(k for k in totals if k.endswith("_loss"))):
-      totals[name] /= tf.cast(steps, tf.float32)
-    return {**totals, "steps": steps}
+    for name in totals:
+      if _is_loss(name):
+        totals[name] = tf.math.divide_no_nan(totals[name], totals["updates"])
+    return {**totals, "halted": halted}
 
-  def _replica_step(self, features: Features) -> Metrics:
+  def _no_metrics(self, iterator: Iterator) -> Metrics:
+    """Zeros for all metrics; what losses there are, the task tells from the shapes of a batch."""
+    replicas = tf.distribute.get_strategy().experimental_local_results(iterator.element_spec)
+    weights = tf.function(self._task.loss_weights, autograph=False).get_concrete_function(
+      _one_replica(replicas[0])
+    )
+    last = ("learning_rate", "gradient_norm", "last_loss")
+    losses = [f"{name}_loss" for name in weights.structured_outputs]
+    return {name: tf.constant(0.0) for name in ("loss", *losses, *last, *COUNTS)}
+
+  def _update_state(self, finite: tf.Tensor) -> tf.Tensor:
+    """Counts the step; returns whether to halt, and then has changed nothing."""
+    state = self._state
+    overflow = tf.constant(False)
+    if self._scale_loss:
+      # At a scale of 1 it is not the scale that makes numbers too large.
+      overflow = ~finite & (state.loss_scale > 1.0)
+    skipped = ~finite & ~overflow
+    halted = skipped & (state.skipped_steps >= self._options.skip_nonfinite_steps)
+    if self._scale_loss:
+      good = tf.where(finite, state.loss_scale_good_steps + 1, 0)
+      grow = good >= _LOSS_SCALE_GROWTH_STEPS
+      scale = state.loss_scale * tf.where(grow, 2.0, 1.0) * tf.where(overflow, 0.5, 1.0)
+      state.loss_scale.assign(scale)
+      state.loss_scale_good_steps.assign(tf.where(grow, tf.zeros_like(good), good))
+    state.skipped_steps.assign_add(tf.cast(skipped & ~halted, tf.int64))
+    state.global_step.assign_add(tf.cast(~halted, tf.int64))
+    return halted
+
+  def _replica_step(self, features: Features, clock: tf.Tensor) -> Metrics:
     """What one replica does with its share of a batch."""
     context = tf.distribute.get_replica_context()
     total = tf.distribute.ReduceOp.SUM
-    step = tf.cast(self._global_step, tf.int64)
+    step = tf.cast(self._state.global_step, tf.int64)
     # The original adds 1 to the step before the schedule reads it: its first update is made with
     # the rate of step 1, not with the 0 that a warmup starts from, and its last one with 0.
-    learning_rate = self._schedule(step + 1)
+    learning_rate = self._schedule(tf.maximum(tf.cast(step + 1, tf.float32), clock))
     weights = context.all_reduce(total, self._task.loss_weights(features))
     replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
     first_piece = (step * context.num_replicas_in_sync + replica) * self._pieces
@@ -114,7 +162,7 @@ class TrainStep:
     if self._options.max_grad_norm:
       scale = self._options.max_grad_norm / tf.maximum(norm, self._options.max_grad_norm)
       gradients = {name: gradient * scale for name, gradient in gradients.items()}
-    self._optimizer.apply(gradients, learning_rate, finite)
+    self._optimizer.apply(gradients, learning_rate, step + 1, finite)
     return {
       **{f"{name}_loss": value for name, value in losses.items()},
       **counts,
@@ -132,31 +180,39 @@ class TrainStep:
     self, features: Features, weights: Mapping[str, tf.Tensor], first_piece: tf.Tensor
   ) -> tuple[Metrics, Metrics]:
     """Losses and gradients of a batch, computed in `gradient_accumulation_steps` pieces."""
+    scale = tf.identity(self._state.loss_scale) if self._scale_loss else tf.constant(1.0)
     if self._pieces == 1:
-      return self._compute(features, weights, _dropout_seed(self._options.seed, first_piece))
+      seed = _dropout_seed(self._options.seed, first_piece)
+      return self._compute(features, weights, seed, scale)
     pieces = {
       name: tf.reshape(x, tf.concat([[self._pieces, -1], tf.shape(x)[1:]], axis=0))
       for name, x in features.items()
     }
 
-    def piece(index: tf.Tensor) -> tuple[Metrics, Metrics]:
+    def add(index: tf.Tensor, sums: tuple[Metrics, Metrics]):
       part = {
         name: tf.ensure_shape(x[index], [None, *features[name].shape[1:]])
         for name, x in pieces.items()
       }
       seed = _dropout_seed(self._options.seed, first_piece + tf.cast(index, tf.int64))
-      return self._compute(part, weights, seed)
+      piece = self._compute(part, weights, seed, scale)
+      return index + 1, tf.nest.map_structure(tf.add, sums, piece)
 
-    def add(index: tf.Tensor, sums: tuple[Metrics, Metrics]):
-      return index + 1, tf.nest.map_structure(tf.add, sums, piece(index))
-
+    zeros = (
+      {name: tf.constant(0.0) for name in weights},
+      {name: tf.zeros(variable.shape) for name, variable in self._variables.items()},
+    )
     _, sums = tf.while_loop(
-      lambda index, _: index < self._pieces, add, (tf.constant(1), piece(tf.constant(0)))
+      lambda index, _: index < self._pieces, add, (tf.constant(0), zeros), parallel_iterations=1
     )
     return sums
 
   def _loss_and_gradients(
-    self, features: Features, weights: Mapping[str, tf.Tensor], seed: tf.Tensor
+    self,
+    features: Features,
+    weights: Mapping[str, tf.Tensor],
+    seed: tf.Tensor,
+    scale: tf.Tensor,
   ) -> tuple[Metrics, Metrics]:
     variables = {name: variable.value for name, variable in self._variables.items()}
     with tf.GradientTape() as tape:
@@ -164,10 +220,15 @@ class TrainStep:
       sums = self._task.loss_sums(outputs, features)
       losses = {name: value / weights[name] for name, value in sums.items()}
       loss = tf.add_n(list(losses.values()))
+      if self._scale_loss:
+        loss *= scale
     gradients = tape.gradient(loss, variables)
     # An embedding's gradient comes as slices, with a row for every occurrence of an id. Adam
     # squares it, and the square of a sum is not the sum of squares: add the rows up first.
-    return losses, {name: tf.convert_to_tensor(g) for name, g in gradients.items()}
+    gradients = {name: tf.convert_to_tensor(g) for name, g in gradients.items()}
+    if self._scale_loss:
+      gradients = {name: g / scale for name, g in gradients.items()}
+    return losses, gradients
 
 
 def count(features: Features) -> Metrics:
@@ -178,6 +239,15 @@ def count(features: Features) -> Metrics:
     "tokens": tf.reduce_sum(tf.cast(mask, tf.float32)),
     "positions": tf.cast(tf.size(mask), tf.float32),
   }
+
+
+def _is_loss(name: str) -> bool:
+  return name == "loss" or (name.endswith("_loss") and name != "last_loss")
+
+
+def _one_replica(spec):
+  """The spec of one replica's features, from that of a distributed dataset."""
+  return tf.nest.map_structure(lambda s: getattr(s, "_value_specs", [s])[0], spec)
 
 
 def _dropout_seed(seed: int, piece: tf.Tensor) -> tf.Tensor:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import threading
+from collections.abc import Iterator
 
 import tensorflow as tf
+from absl import logging
 
 from bert_tf.errors import UserError
+from bert_tf.training import cluster as clusters
 from bert_tf.training.options import DeviceOptions
 
 
 def create_strategy(options: DeviceOptions) -> tf.distribute.Strategy:
   """Creates the strategy that `options` asks for.
 
-  "auto" takes a TPU where one is named, several workers where TF_CONFIG names them, all GPUs
-  where there are several, and one device otherwise.
+  "auto" takes a TPU where one is named, several workers where the environment names them, all
+  GPUs where there are several, and one device otherwise.
 
   Raises:
-    UserError: the TPU cannot be reached.
+    UserError: the TPU or a worker cannot be reached, or the cluster is wrongly described.
   """
   name = options.distribution_strategy
-  if name == "auto":
-    name = _found(options)
-  if name == "tpu":
+  if name == "tpu" or (name == "auto" and options.tpu_name):
     return _tpu_strategy(options)
-  if name == "multi_worker_mirrored":
-    return tf.distribute.MultiWorkerMirroredStrategy()
-  if name == "mirrored":
+  cluster = clusters.find_cluster(options)
+  if cluster:
+    return _multi_worker_strategy(cluster, options.worker_timeout)
+  _warn_of_slow_types(options.dtype)
+  if name == "mirrored" or (name == "auto" and len(_gpus()) > 1):
     return tf.distribute.MirroredStrategy(_local_devices())
   return tf.distribute.OneDeviceStrategy(_local_devices()[0])
 
@@ -41,12 +47,14 @@ def describe(strategy: tf.distribute.Strategy, global_batch_size: int) -> str:
   )
 
 
-def _found(options: DeviceOptions) -> str:
-  if options.tpu_name:
-    return "tpu"
-  if "worker" in os.environ.get("TF_CONFIG", ""):
-    return "multi_worker_mirrored"
-  return "mirrored" if len(_local_devices()) > 1 and _gpus() else "one_device"
+def has_several_workers(strategy: tf.distribute.Strategy) -> bool:
+  """Whether other processes take part."""
+  return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+  """Whether this process writes checkpoints and logs."""
+  return not has_several_workers(strategy) or strategy.cluster_resolver.task_id == 0
 
 
 def _gpus() -> list[str]:
@@ -55,6 +63,51 @@ def _gpus() -> list[str]:
 
 def _local_devices() -> list[str]:
   return _gpus() or [device.name for device in tf.config.list_logical_devices("CPU")]
+
+
+def _warn_of_slow_types(dtype: str) -> None:
+  if dtype == "float16" and not _gpus():
+    logging.warning(
+      "--dtype=float16 is very slow on a CPU and overflows sooner; take bfloat16 there"
+    )
+
+
+def _multi_worker_strategy(
+  cluster: clusters.Cluster, timeout: float
+) -> tf.distribute.MultiWorkerMirroredStrategy:
+  logging.info(
+    "Worker %d of %d (%s)", cluster.index, len(cluster.workers), clusters.names_of(cluster.workers)
+  )
+  clusters.wait_for_workers(cluster, timeout)
+  os.environ["TF_CONFIG"] = cluster.to_tf_config()
+  with _time_limit(timeout, "the other workers to connect (--worker_timeout)"):
+    try:
+      strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+      reason = str(error).splitlines()[0]
+      raise UserError(
+        f"expected {len(cluster.workers)} workers that can reach each other, found: {reason};"
+        " start all workers again"
+      ) from error
+  return strategy
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float, what: str) -> Iterator[None]:
+  """Ends the process with a message where a call that cannot be interrupted takes too long."""
+
+  def end() -> None:
+    print(f"error: waited {seconds:g} s for {what}; start all workers again", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(1)
+
+  timer = threading.Timer(seconds, end)
+  timer.daemon = True
+  timer.start()
+  try:
+    yield
+  finally:
+    timer.cancel()
 
 
 def _tpu_strategy(options: DeviceOptions) -> tf.distribute.TPUStrategy:

@@ -1,0 +1,241 @@
+"""Which processes train together, and whether all of them are there. Needs no TensorFlow.
+
+A worker listens at its own address; every worker knows the addresses of all of them. They are
+named by the environment variable TF_CONFIG (which Kubeflow, Vertex AI and others set), or worked
+out from what Slurm or an indexed Job of Kubernetes set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from absl import logging
+
+from bert_tf.errors import UserError
+from bert_tf.training.options import DeviceOptions
+
+_PORT = 8888
+_EXAMPLE = (
+  '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+  """The workers of a run and which of them this process is.
+
+  Attributes:
+    workers: addresses, "host:port".
+    index: of this process; number 0, the chief, writes checkpoints and logs.
+  """
+
+  workers: tuple[str, ...]
+  index: int
+
+  def __post_init__(self) -> None:
+    for worker in self.workers:
+      if not re.fullmatch(r"[^:/\s]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", str(worker)):
+        raise UserError(f"workers: expected addresses such as host:2222, found {worker!r}")
+    if len(set(self.workers)) < len(self.workers):
+      raise UserError(f"workers: expected different addresses, found {', '.join(self.workers)}")
+    if not 0 <= self.index < len(self.workers):
+      raise UserError(
+        f"workers: expected an index from 0 to {len(self.workers) - 1}, found {self.index}"
+      )
+
+  def to_tf_config(self) -> str:
+    """The cluster as the value of TF_CONFIG."""
+    task = {"type": "worker", "index": self.index}
+    return json.dumps({"cluster": {"worker": list(self.workers)}, "task": task})
+
+
+def find_cluster(
+  options: DeviceOptions, environment: Mapping[str, str] = os.environ
+) -> Cluster | None:
+  """The cluster that the environment names, or None where this process is to train alone.
+
+  Raises:
+    UserError: the environment is malformed, or names no workers although `options` want some.
+  """
+  if options.distribution_strategy not in ("auto", "multi_worker_mirrored"):
+    return None
+  if options.cluster_resolver == "slurm":
+    return from_slurm(environment)
+  if options.cluster_resolver == "kubernetes":
+    return from_kubernetes(environment)
+  cluster = from_tf_config(environment.get("TF_CONFIG", ""))
+  wanted = options.cluster_resolver == "tf_config"
+  if not cluster and (wanted or options.distribution_strategy == "multi_worker_mirrored"):
+    raise UserError(
+      "multi_worker_mirrored: expected the workers in the environment variable TF_CONFIG, found"
+      f" none there; set it to something like {_EXAMPLE}, or give --cluster_resolver"
+    )
+  return cluster
+
+
+def from_tf_config(text: str) -> Cluster | None:
+  """Reads TF_CONFIG; None where it names no workers.
+
+  A "chief" counts as the first worker. Raises UserError where the text is malformed.
+  """
+  if not text.strip():
+    return None
+  try:
+    config = json.loads(text)
+    cluster = config.get("cluster", {})
+    chief, workers = list(cluster.get("chief", [])), list(cluster.get("worker", []))
+    if not chief and not workers:
+      return None
+    kind, index = config["task"]["type"], int(config["task"]["index"])
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    raise UserError(f"TF_CONFIG: expected something like {_EXAMPLE}, found {text!r}") from error
+  others = set(cluster) - {"chief", "worker"}
+  if others or kind not in ("chief", "worker"):
+    found = ", ".join(sorted(others)) or kind
+    raise UserError(f"TF_CONFIG: expected tasks of type chief and worker only, found {found}")
+  return Cluster((*chief, *workers), index + (len(chief) if kind == "worker" else 0))
+
+
+def from_slurm(environment: Mapping[str, str]) -> Cluster:
+  """Works out the cluster in a job step of Slurm (`srun`): one worker for every task.
+
+  TensorFlow's own resolver sorts hosts by name, so that node10 comes before node2, while Slurm
+  numbers tasks in the order of the node list; a worker would then wait at another's address.
+  """
+
+  def variable(*names: str) -> str:
+    for name in names:
+      if environment.get(name):
+        return environment[name]
+    raise UserError(
+      f"--cluster_resolver=slurm: expected the environment variable {names[0]}, found none;"
+      " start the script with srun"
+    )
+
+  hosts = expand_hostlist(variable("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"))
+  tasks = _expand_counts(variable("SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"))
+  if len(tasks) != len(hosts):
+    raise UserError(f"Slurm: expected as many task counts as hosts, found {tasks} for {hosts}")
+  port = _PORT + int(environment.get("SLURM_JOB_ID", "0")) % 10000
+  workers = tuple(
+    f"{host}:{port + i}" for host, count in zip(hosts, tasks, strict=True) for i in range(count)
+  )
+  return Cluster(workers, int(variable("SLURM_PROCID")))
+
+
+def expand_hostlist(text: str) -> list[str]:
+  """Spells out Slurm's notation for hosts: "a[1,08-10],b" -> a1, a08, a09, a10, b."""
+  hosts = []
+  for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
+    match = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", part)
+    if not match:
+      hosts.append(part)
+      continue
+    prefix, ranges, rest = match.groups()
+    for item in ranges.split(","):
+      first, _, last = item.partition("-")
+      for number in range(int(first), int(last or first) + 1):
+        hosts += [f"{prefix}{number:0{len(first)}}{r}" for r in expand_hostlist(rest) or [""]]
+  return hosts
+
+
+def _expand_counts(text: str) -> list[int]:
+  """Spells out Slurm's notation for counts: "2(x3),1" -> 2, 2, 2, 1."""
+  counts = []
+  for item in text.split(","):
+    number, _, times = item.partition("(x")
+    counts += [int(number)] * int(times.rstrip(")") or 1)
+  return counts
+
+
+def from_kubernetes(environment: Mapping[str, str]) -> Cluster:
+  """Works out the cluster in an indexed Job of Kubernetes with a headless service.
+
+  Pod i of the Job NAME has the host name NAME-i and is reached at NAME-i.SERVICE. Kubernetes
+  sets JOB_COMPLETION_INDEX and HOSTNAME; the manifest must set BERT_TF_NUM_WORKERS (the Job's
+  completions) and BERT_TF_SERVICE (its subdomain), and may set BERT_TF_PORT.
+  """
+  names = "JOB_COMPLETION_INDEX", "HOSTNAME", "BERT_TF_NUM_WORKERS", "BERT_TF_SERVICE"
+  for name in names:
+    if not environment.get(name):
+      raise UserError(
+        f"--cluster_resolver=kubernetes: expected the environment variable {name}, found none;"
+        " see docs/scaling.md for a manifest"
+      )
+  index, host, count, service = (environment[name] for name in names)
+  job = host.removesuffix(f"-{index}")
+  port = environment.get("BERT_TF_PORT", str(_PORT))
+  workers = tuple(f"{job}-{i}.{service}:{port}" for i in range(int(count)))
+  return Cluster(workers, int(index))
+
+
+def wait_for_workers(
+  cluster: Cluster, timeout: float, sleep: Callable[[float], None] = time.sleep
+) -> None:
+  """Returns once every worker listens at its address; TensorFlow alone would wait for ever.
+
+  While it waits this process listens at its own address, so that others find it.
+
+  Raises:
+    UserError: this worker's port is in use, or a worker does not come within `timeout` seconds.
+  """
+  deadline = time.monotonic() + timeout
+  missing = [w for i, w in enumerate(cluster.workers) if i != cluster.index]
+  with _listen(cluster.workers[cluster.index]):
+    told = False
+    while missing:
+      missing = [worker for worker in missing if not _listens(worker)]
+      if not missing:
+        break
+      if time.monotonic() > deadline:
+        raise UserError(
+          f"expected {len(cluster.workers)} workers within {timeout:g} s (--worker_timeout), found"
+          f" nothing at {', '.join(missing)}; start all workers, check addresses and firewall"
+        )
+      if not told:
+        logging.info("Waiting for the workers at %s", ", ".join(missing))
+        told = True
+      sleep(0.2)
+
+
+def _listen(address: str) -> socket.socket:
+  host, port = _split(address)
+  family = socket.AF_INET6 if ":" in host else socket.AF_INET
+  listener = socket.socket(family, socket.SOCK_STREAM)
+  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+  try:
+    # TensorFlow's server listens on all interfaces too; loopback names stay on the loopback.
+    local = host in ("localhost", "::1") or host.startswith("127.")
+    listener.bind((host if local else "", port))
+    listener.listen(128)
+  except OSError as error:
+    listener.close()
+    raise UserError(
+      f"expected the free port {port} for this worker ({address}), found it in use or not ours"
+      f" ({error.strerror}); end the other process or take another port"
+    ) from error
+  return listener
+
+
+def _listens(address: str) -> bool:
+  try:
+    socket.create_connection(_split(address), timeout=2.0).close()
+  except OSError:
+    return False
+  return True
+
+
+def _split(address: str) -> tuple[str, int]:
+  host, _, port = address.rpartition(":")
+  return host.strip("[]"), int(port)
+
+
+def names_of(workers: Sequence[str]) -> str:
+  """The workers in a line of log."""
+  return ", ".join(f"{i}: {worker}" for i, worker in enumerate(workers))

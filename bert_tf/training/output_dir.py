@@ -1,0 +1,95 @@
+"""The output directory of a run: what is complete in it and what a killed process left."""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import os
+import re
+import shutil
+from typing import IO
+
+from absl import logging
+
+from bert_tf.errors import UserError
+
+_LOCK = ".lock"
+_SCRATCH = ".saving-*", ".checkpoint.????????", ".run_config.json.????????", ".metrics.????????"
+
+
+def complete_checkpoints(directory: str) -> list[str]:
+  """The prefixes `model.ckpt-N` whose files all exist, by rising N."""
+  found = {}
+  for path in glob.glob(os.path.join(glob.escape(directory), "model.ckpt-*.index")):
+    prefix = path.removesuffix(".index")
+    step = step_of(prefix)
+    if step is not None and _has_all_shards(prefix):
+      found[step] = prefix
+  return [found[step] for step in sorted(found)]
+
+
+def step_of(prefix: str) -> int | None:
+  """N of a prefix `model.ckpt-N`."""
+  match = re.search(r"-(\d+)$", prefix)
+  return int(match.group(1)) if match else None
+
+
+def _has_all_shards(prefix: str) -> bool:
+  shards = glob.glob(glob.escape(prefix) + ".data-?????-of-?????")
+  return bool(shards) and len(shards) == int(shards[0][-5:])
+
+
+def prepare(directory: str) -> IO[str]:
+  """Creates the directory, takes its lock, removes what a killed process left in it.
+
+  Returns:
+    The lock: the directory is this process's own until it is closed, or the process ends.
+
+  Raises:
+    UserError: the directory cannot be written, or another process is training in it.
+  """
+  try:
+    os.makedirs(directory, exist_ok=True)
+    lock = open(os.path.join(directory, _LOCK), "a+", encoding="utf-8")  # noqa: SIM115
+  except OSError as error:
+    raise UserError(
+      f"--output_dir: cannot write in {directory}: {error.strerror}; give another directory"
+    ) from error
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    lock.seek(0)
+    holder = lock.read().strip() or "unknown"
+    lock.close()
+    raise UserError(
+      f"--output_dir: another process (pid {holder}) is training in {directory}; wait for it, end"
+      " it, or give another directory"
+    ) from error
+  except OSError as error:  # Some network file systems know no locks.
+    logging.warning("Cannot lock %s (%s); start no second run in it", directory, error.strerror)
+  lock.truncate(0)
+  lock.write(str(os.getpid()))
+  lock.flush()
+  _clean(directory)
+  return lock
+
+
+def _clean(directory: str) -> None:
+  """Removes unfinished files; nothing in them is of use, as names are given last."""
+  complete = set(complete_checkpoints(directory))
+  for pattern in _SCRATCH:
+    for path in glob.glob(os.path.join(glob.escape(directory), pattern)):
+      logging.warning("Removing %s, which an earlier start did not finish writing", path)
+      if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+      else:
+        os.remove(path)
+  for path in glob.glob(os.path.join(glob.escape(directory), "model.ckpt-*")):
+    prefix = re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path)
+    if prefix in complete or step_of(prefix) is None:
+      continue
+    if path.endswith(".index"):
+      logging.warning("%s: expected a complete checkpoint, found its data missing", prefix)
+    else:
+      logging.warning("Removing %s, a checkpoint without an index", path)
+      os.remove(path)
