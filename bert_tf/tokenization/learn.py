@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import glob
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
@@ -20,6 +21,7 @@ from bert_tf.tokenization.basic import clean_words, split_word
 from bert_tf.tokenization.vocabulary import SPECIAL_TOKENS, write_vocabulary
 from bert_tf.tokenization.wordpiece import SUFFIX_INDICATOR
 
+_LEARNER = ("tools", "wordpiece_vocab", "wordpiece_tokenizer_learner_lib.py")
 # Longer words and rarer ones than these many cost time and teach no piece.
 _LONGEST_WORD = 50
 _MOST_WORDS = 300_000
@@ -52,9 +54,7 @@ def learn_vocabulary(
   counts = count_words(documents, do_lower_case)
   if not counts:
     raise UserError("expected text to learn a vocabulary from, found no word; check the input")
-  # Imports TensorFlow, so only once there is something to learn from.
-  from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as learner
-
+  learner = _learner()
   budget = (vocab_size - len(SPECIAL_TOKENS)) // _PIECES_PER_CHARACTER
   ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
   words = learner.get_input_words(ranked, SPECIAL_TOKENS, _LONGEST_WORD)
@@ -101,6 +101,19 @@ def count_words(documents: Iterable[str], do_lower_case: bool) -> collections.Co
     for part in split_word(word, do_lower_case):
       counts[part] += count
   return counts
+
+
+def _learner() -> ModuleType:
+  """Loads tensorflow_text's learner, which is plain Python, without TensorFlow, which is slow."""
+  package = importlib.util.find_spec("tensorflow_text")
+  if package is None or not package.submodule_search_locations:
+    raise UserError("expected the package tensorflow-text, found none; pip install tensorflow-text")
+  path = os.path.join(package.submodule_search_locations[0], *_LEARNER)
+  spec = importlib.util.spec_from_file_location("wordpiece_tokenizer_learner_lib", path)
+  assert spec is not None and spec.loader is not None
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
 
 
 def _search(
