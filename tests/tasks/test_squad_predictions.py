@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from squad_goldens import convert, golden_lines, read, tokenizer_of
 
-from bert_tf.tasks.squad.examples import SquadExample
+from bert_tf.tasks.squad.examples import SquadExample, read_squad_examples
 from bert_tf.tasks.squad.features import convert_examples_to_features
 from bert_tf.tasks.squad.predictions import (
   NO_SPAN_NULL_ODDS,
@@ -22,6 +22,7 @@ from bert_tf.tasks.squad.predictions import (
   predictions_by_question,
   write_predictions,
 )
+from bert_tf.tokenization import FullTokenizer
 
 RUNS = [
   "v1_random", "v1_spiky", "v1_ties", "v1_cased_spiky", "v1_checkpoint",
@@ -182,3 +183,53 @@ def test_final_text(golden, caplog, predicted, original, expected, reason):
   messages = [record.getMessage() for record in caplog.records]
   assert len(messages) == (reason is not None)
   assert reason is None or messages[0].startswith(reason)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_best_span_is_the_best_of_all(golden, seed):
+  """With every position among the candidates, nothing valid may score higher."""
+  rng = np.random.default_rng(seed)
+  words = ["the", "moon", "pulls", "water", "salt"]
+  example = SquadExample("q", "the", [words[i] for i in rng.integers(0, 5, 60)])
+  tokenizer = tokenizer_of(golden, "uncased")
+  windows = [
+    WindowLogits(window, *rng.normal(size=[2, 24]))
+    for window in convert_examples_to_features([example], tokenizer, 24, 6, 4, False)
+  ]
+  assert len(windows) > 4
+  best = max(
+    window.start_logits[start] + window.end_logits[end]
+    for window in windows
+    for start in range(window.features.first_doc_token, window.features.num_tokens - 1)
+    for end in range(start, min(start + 7, window.features.num_tokens - 1))
+    if window.features.max_context[start - window.features.first_doc_token]
+  )
+  finder = AnswerFinder(tokenizer, PredictionOptions(n_best_size=24, max_answer_length=7))
+  answers = finder.predict(example, windows).nbest
+  assert answers[0].start_logit + answers[0].end_logit == best
+  assert [answer.probability for answer in answers] == sorted(
+    (answer.probability for answer in answers), reverse=True
+  )
+
+
+@pytest.mark.parametrize(
+  ("squad", "vocab", "do_lower_case"),
+  [
+    ("cmrc2018/cmrc2018_trial.json", "chinese", True),
+    ("squad/xquad.zh.json", "multilingual-cased", False),
+    ("squad/xquad.en.json", "uncased", True),
+  ],
+)
+def test_answers_are_parts_of_real_contexts(real_data, squad, vocab, do_lower_case):
+  tokenizer = FullTokenizer(real_data / "vocabs" / f"bert-base-{vocab}-vocab.txt", do_lower_case)
+  examples = read_squad_examples(str(real_data / squad), is_training=False)[::4]
+  rng = np.random.default_rng(1)
+  windows = convert_examples_to_features(examples, tokenizer, 384, 128, 64, False)
+  logits = (WindowLogits(window, *rng.normal(size=[2, 384])) for window in windows)
+  finder = AnswerFinder(tokenizer, PredictionOptions(max_answer_length=60))
+  shorter = 0
+  for example, prediction in predictions_by_question(examples, logits, finder):
+    context = " ".join(example.doc_tokens)
+    assert [a.text for a in prediction.nbest if a.text not in context] in ([], ["empty"])
+    shorter += len(prediction.text) < len(context) / 2
+  assert shorter > 0.9 * len(examples)
