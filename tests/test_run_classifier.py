@@ -60,9 +60,9 @@ def test_results_are_the_originals(task, root, golden, tmp_path):
 
 def test_learns_a_table_with_a_pair_and_remembers_its_labels(root, golden, tmp_path):
   """Trains, and in a second start evaluates and predicts without the training data."""
-  colours = {"a": "red", "b": "green", "c": "blue"}
-  rows = [(letter, name) for letter in colours for name in colours.values()] * 20
-  lines = [f"{a} word\t{b}\t{'match' if colours[a] == b else 'differ'}" for a, b in rows]
+  # The label depends on the second text alone, so a reader that drops it cannot learn it.
+  pairs = [(first, second) for first in "abc" for second in ("red", "green", "blue")] * 20
+  lines = [f"{a} word\t{b}\t{'warm' if b == 'red' else 'cold'}" for a, b in pairs]
   data = tmp_path / "data"
   data.mkdir()
   header = "first\tsecond\tverdict"
@@ -74,17 +74,17 @@ def test_learns_a_table_with_a_pair_and_remembers_its_labels(root, golden, tmp_p
     allow_missing="output_*",
   )  # fmt: skip
   result = run(
-    root, **flags, do_train=True, num_train_epochs=30, learning_rate=3e-3, train_batch_size=32,
+    root, **flags, do_train=True, num_train_epochs=20, learning_rate=1e-3, train_batch_size=32,
     keep_checkpoint_max=1,
   )  # fmt: skip
   assert result.returncode == 0, result.stderr
   label_map = json.loads((tmp_path / "out" / "label_map.json").read_text())
-  assert label_map == {"0": "differ", "1": "match"}
+  assert label_map == {"0": "cold", "1": "warm"}
   (data / "train.tsv").unlink()
   result = run(root, **flags, do_eval=True, do_predict=True)
   assert result.returncode == 0, result.stderr
   scores = json.loads((tmp_path / "out" / "eval_metrics.json").read_text())
-  # Always saying "differ" scores 0.67.
+  # Always saying "cold" scores 0.67.
   assert scores["accuracy"] > 0.9
   named = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").open()]
   right = [p["label"] == line.split("\t")[2] for p, line in zip(named, lines, strict=True)]
