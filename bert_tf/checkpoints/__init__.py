@@ -6,13 +6,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bert_tf.checkpoints import formats, names
-from bert_tf.checkpoints.formats import config_file, read_config, vocabulary_file
+from bert_tf.checkpoints.conversion import convert
+from bert_tf.checkpoints.description import describe, find_config, find_vocabulary, read_config
 from bert_tf.checkpoints.report import LoadReport, compare
 
 if TYPE_CHECKING:
   import keras
 
-__all__ = ["LoadReport", "config_file", "load", "read_config", "vocabulary_file"]
+  from bert_tf.checkpoints.reader import Reader
+
+__all__ = [
+  "LoadReport", "convert", "describe", "find_config", "find_vocabulary", "load", "read_config"
+]  # fmt: skip
 
 
 def load(model: keras.Model, path: str, allow_missing: Iterable[str] = ()) -> LoadReport:
@@ -32,6 +37,11 @@ def load(model: keras.Model, path: str, allow_missing: Iterable[str] = ()) -> Lo
       another shape and not allowed to be. The model is then unchanged.
   """
   reader = formats.open_checkpoint(path)
+  return load_from(model, reader, allow_missing)
+
+
+def load_from(model: keras.Model, reader: Reader, allow_missing: Iterable[str] = ()) -> LoadReport:
+  """Does what `load` does with a checkpoint that is open."""
   variables = names.named_variables(model)
   report = compare(
     reader.path,
@@ -39,6 +49,7 @@ def load(model: keras.Model, path: str, allow_missing: Iterable[str] = ()) -> Lo
     {name: tuple(variable.shape) for name, variable in variables.items()},
     {name: shape for name, shape in reader.shapes.items() if not names.is_slot(name)},
     allow_missing,
+    reader.refused,
   )
   for name in report.matched:
     variables[name].assign(reader.read(name))

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
 
-import numpy as np
-
-from bert_tf.checkpoints import hub, huggingface
+from bert_tf.checkpoints import huggingface, keras_hub
+from bert_tf.checkpoints.description import local_path
+from bert_tf.checkpoints.reader import Reader
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-
-Shape = tuple[int, ...]
-
-_CONFIG_FILES = ("bert_config.json", "config.json")
-_VOCABULARY_FILES = ("vocab.txt",)
-
-
-class Reader(Protocol):
-  """A checkpoint of any format, read one tensor at a time by the original's names."""
-
-  path: str
-  format: str
-  shapes: dict[str, Shape]
-
-  def read(self, name: str) -> np.ndarray:
-    """Returns a tensor in the original's layout; raises UserError where it is damaged."""
-    ...
 
 
 def open_checkpoint(path: str) -> Reader:
   """Opens the checkpoint that `path` means, in whatever supported format.
 
   Args:
-    path: a TF1 prefix, a weight file, a directory or `hf://organisation/name[@revision]`.
+    path: a TF1 or Model Garden prefix, a weight file, a directory with any of them, or
+      `hf://organisation/name[@revision]`.
 
   Raises:
     UserError: there is no checkpoint at `path`, or it is damaged.
   """
   path = local_path(path)
+  preset = keras_hub.find(path)
+  if preset:
+    return keras_hub.Reader(preset)
   weights = huggingface.find(path)
   if weights:
     _check_architecture(weights)
     return huggingface.Reader(weights)
-  from bert_tf.checkpoints import tf1
+  from bert_tf.checkpoints import model_garden, tf1
 
   prefix = tf1.find(path)
   if prefix is None:
@@ -52,48 +38,8 @@ def open_checkpoint(path: str) -> Reader:
       " .index file, such as uncased_L-12_H-768_A-12/bert_model.ckpt, or a directory with"
       f" {', '.join(huggingface.WEIGHT_FILES)}, or hf://organisation/name"
     )
-  return tf1.Reader(prefix)
-
-
-def local_path(path: str) -> str:
-  """Returns `path`, or where it names a model on the hub, the directory with a copy of it."""
-  return hub.fetch(path) if hub.is_hub_id(path) else path
-
-
-def find_beside(path: str, names: tuple[str, ...]) -> str | None:
-  """Returns the first of some files in the directory of a checkpoint, or None."""
-  path = local_path(path)
-  directory = path if os.path.isdir(path) else os.path.dirname(path)
-  candidates = (os.path.join(directory, name) for name in names)
-  return next((file for file in candidates if os.path.isfile(file)), None)
-
-
-def config_file(path: str) -> str | None:
-  """Returns the `bert_config.json` or `config.json` that lies beside a checkpoint, or None."""
-  path = local_path(path)
-  # A directory with the weights of both worlds has a config of each.
-  names = _CONFIG_FILES[::-1] if huggingface.find(path) else _CONFIG_FILES
-  return find_beside(path, names)
-
-
-def vocabulary_file(path: str) -> str | None:
-  """Returns the `vocab.txt` that lies beside a checkpoint, or None."""
-  return find_beside(path, _VOCABULARY_FILES)
-
-
-def read_config(path: str) -> BertConfig:
-  """Reads the config that lies beside a checkpoint.
-
-  Raises:
-    UserError: there is none, or it describes another architecture than BERT.
-  """
-  file = config_file(path)
-  if file is None:
-    raise UserError(
-      f"{path}: expected {' or '.join(_CONFIG_FILES)} beside the weights, found neither; name a"
-      " config with --bert_config_file"
-    )
-  return BertConfig.from_json_file(file)
+  reader = tf1.Reader(prefix)
+  return model_garden.Reader(reader) if model_garden.is_object_based(reader) else reader
 
 
 def _check_architecture(weights: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +20,10 @@ from bert_tf.checkpoints.tensor_files import (
 )
 from bert_tf.checkpoints.torch_file import TorchFile
 from bert_tf.errors import UserError
+
+if TYPE_CHECKING:
+  from bert_tf.checkpoints.description import Description
+  from bert_tf.checkpoints.reader import Weights
 
 FORMAT = "Hugging Face"
 
@@ -122,6 +129,7 @@ class Reader:
   def __init__(self, path: str):
     """Opens a weight file, see `find`; raises UserError where it is damaged or no BERT."""
     self.path = path
+    self.refused: dict[str, str] = {}
     self._file = _open(path)
     self._names: dict[str, tuple[str, Layout]] = {}
     self._decoder: str | None = None
@@ -186,3 +194,97 @@ def _from_h5(name: str, unused_prefix: str) -> tuple[str, Layout] | None:
 def _embedding_spelling(match: re.Match[str]) -> str:
   spelling = "weight" if match[1].endswith("word_embeddings") else "embeddings"
   return f"{match[1]}/{spelling}"
+
+
+# Our name for an activation -> theirs.
+_ACTIVATIONS = {
+  "gelu": "gelu_new", "gelu_erf": "gelu", "relu": "relu", "tanh": "tanh", "linear": "linear"
+}  # fmt: skip
+
+
+def write(directory: str, weights: Weights, about: Description) -> dict[str, str]:
+  """Writes `model.safetensors`, `config.json`, `tokenizer_config.json` and `vocab.txt`.
+
+  Args:
+    directory: an existing, empty directory.
+    weights: the tensors by our names.
+    about: config, vocabulary, case and labels.
+
+  Returns:
+    The names of weights that the format has no place for, each with the reason.
+  """
+  import safetensors
+  import safetensors.numpy
+
+  architecture = _architecture(weights, about.token_level)
+  tensors, left_out = {}, {}
+  for name in weights:
+    row = TABLE.to_theirs(name)
+    if row is None:
+      left_out[name] = "Hugging Face's BERT has no such weight"
+      continue
+    # A bare BertModel is saved without the name of the attribute that it is in other classes.
+    theirs = row[0].removeprefix("bert.") if architecture == "BertModel" else row[0]
+    tensors[theirs] = row[1].to_theirs(weights[name], about.config.num_attention_heads)
+  try:
+    safetensors.numpy.save_file(
+      tensors, os.path.join(directory, "model.safetensors"), metadata={"format": "pt"}
+    )
+    _write_json(directory, "config.json", _config(weights, about, architecture))
+    _write_json(directory, "tokenizer_config.json", _tokenizer_config(about))
+    if about.vocabulary:
+      shutil.copyfile(about.vocabulary, os.path.join(directory, "vocab.txt"))
+  except (OSError, safetensors.SafetensorError) as error:
+    raise UserError(f"cannot write in {directory}: {error}") from error
+  return left_out
+
+
+def _architecture(weights: Weights, token_level: bool) -> str:
+  """transformers' class for what the weights are; the first that fits where there are several."""
+  if "output_weights" in weights:
+    return "BertForTokenClassification" if token_level else "BertForSequenceClassification"
+  if "cls/squad/output_weights" in weights:
+    return "BertForQuestionAnswering"
+  masked_lm = "cls/predictions/output_bias" in weights
+  if "cls/seq_relationship/output_weights" in weights:
+    return "BertForPreTraining" if masked_lm else "BertForNextSentencePrediction"
+  return "BertForMaskedLM" if masked_lm else "BertModel"
+
+
+def _config(weights: Weights, about: Description, architecture: str) -> dict[str, Any]:
+  config = about.config
+  values = {
+    **config.to_dict(),
+    "architectures": [architecture],
+    "hidden_act": _ACTIVATIONS[config.hidden_act],
+    "layer_norm_eps": config.layer_norm_eps,
+    "model_type": "bert",
+    "pad_token_id": 0,
+    "torch_dtype": "float32",
+  }
+  if "output_weights" in weights.shapes:
+    count = weights.shapes["output_weights"][0]
+    labels = about.labels or tuple(f"LABEL_{i}" for i in range(count))
+    if len(labels) != count:
+      raise UserError(f"expected {count} labels, one for each class, found {len(labels)}")
+    values["id2label"] = {str(i): label for i, label in enumerate(labels)}
+    values["label2id"] = {label: i for i, label in enumerate(labels)}
+  return values
+
+
+def _tokenizer_config(about: Description) -> dict[str, Any]:
+  return {
+    "do_lower_case": about.do_lower_case,
+    "model_max_length": about.config.max_position_embeddings,
+    # Accents go where case goes, as in the original.
+    "strip_accents": None,
+    "tokenize_chinese_chars": True,
+    "tokenizer_class": "BertTokenizer",
+    **{f"{name}_token": f"[{name.upper()}]" for name in ("cls", "mask", "pad", "sep", "unk")},
+  }
+
+
+def _write_json(directory: str, name: str, values: dict[str, Any]) -> None:
+  with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+    json.dump(values, file, indent=2, sort_keys=True, ensure_ascii=False)
+    file.write("\n")

@@ -50,6 +50,7 @@ def compare(
   expected: Mapping[str, Shape],
   found: Mapping[str, Shape],
   allow_missing: Iterable[str] = (),
+  refused: Mapping[str, str] | None = None,
 ) -> LoadReport:
   """Compares a model's variables with a checkpoint's.
 
@@ -59,30 +60,33 @@ def compare(
     expected: name -> shape in the model.
     found: name -> shape in the checkpoint, without optimizer slots.
     allow_missing: names, or patterns as of `fnmatch`, that may be missing or of another shape.
+    refused: name -> why a weight of the checkpoint is not what its name says. It counts as
+      missing.
 
   Raises:
     UserError: a weight is missing or of another shape and not allowed to be, or the two share
       no weight at all.
   """
+  refused = refused or {}
   mismatched = {
     name: (shape, found[name])
     for name, shape in expected.items()
-    if name in found and found[name] != shape
+    if name in found and found[name] != shape and name not in refused
   }
   report = LoadReport(
     path=path,
     format=format_name,
-    matched=tuple(n for n in expected if n in found and n not in mismatched),
-    missing=tuple(n for n in expected if n not in found),
+    matched=tuple(n for n in expected if n in found and n not in mismatched and n not in refused),
+    missing=tuple(n for n in expected if n not in found or n in refused),
     mismatched=mismatched,
     unexpected=tuple(sorted(n for n in found if n not in expected)),
   )
   patterns = tuple(allow_missing)
-  _check(report, lambda name: any(fnmatch.fnmatchcase(name, p) for p in patterns))
+  _check(report, refused, lambda name: any(fnmatch.fnmatchcase(name, p) for p in patterns))
   return report
 
 
-def _check(report: LoadReport, allowed) -> None:
+def _check(report: LoadReport, refused: Mapping[str, str], allowed) -> None:
   wrong = [n for n in report.mismatched if not allowed(n)]
   if wrong:
     expected, found = report.mismatched[wrong[0]]
@@ -92,6 +96,9 @@ def _check(report: LoadReport, allowed) -> None:
       " in --allow_missing to start them afresh"
     )
   missing = [n for n in report.missing if not allowed(n)]
+  for name in missing:
+    if name in refused:
+      raise UserError(f"{report.path}: {name} cannot be used: {refused[name]}")
   if missing and not report.matched:
     raise UserError(
       f"{report.path}: shares no weight with the model (expected {missing[0]}, found"

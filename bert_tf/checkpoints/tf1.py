@@ -49,6 +49,7 @@ class Reader:
   def __init__(self, prefix: str):
     """Opens a checkpoint; raises UserError where its index is damaged or a shard is missing."""
     self.path = prefix
+    self.refused: dict[str, str] = {}
     try:
       self._reader = tf.train.load_checkpoint(prefix)
       shapes = self._reader.get_variable_to_shape_map()

@@ -183,7 +183,7 @@ def test_minilm_sentence_embeddings_equal_those_of_transformers(golden, real_dat
   # The vocabulary's tokenizer, too: ids are those of transformers.
   from bert_tf.tokenization import FullTokenizer
 
-  tokenizer = FullTokenizer(checkpoints.vocabulary_file(path), do_lower_case=True)
+  tokenizer = FullTokenizer(checkpoints.find_vocabulary(path), do_lower_case=True)
   ids = np.zeros_like(expected["input_ids"])
   for row, sentence in enumerate(expected["sentences"]):
     tokens = ["[CLS]", *tokenizer.tokenize(str(sentence)), "[SEP]"]

@@ -165,7 +165,7 @@ def test_newer_ways_to_name_a_function_are_refused(tmp_path):
 )
 def test_tensors_outside_of_their_storage(tmp_path, bad):
   path = write_zip(tmp_path / "m.bin", dump({"x": bad}), {"0": ARRAY})
-  with pytest.raises(UserError, match="expected a complete file of torch.save"):
+  with pytest.raises(UserError, match=r"expected a complete file of torch\.save"):
     TorchFile(path)
 
 

@@ -1,0 +1,193 @@
+"""Rewrites a checkpoint in another format and proves that it computes the same."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+import importlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+
+from bert_tf.checkpoints import formats, names
+from bert_tf.checkpoints.description import Description, describe
+from bert_tf.checkpoints.reader import Reader, Weights
+from bert_tf.errors import UserError
+
+# Name of a format -> the module of this package that writes it.
+FORMATS = {
+  "tf1": "tf1_directory",
+  "huggingface": "huggingface",
+  "model_garden": "model_garden",
+  "keras_hub": "keras_hub",
+}
+TOLERANCE = 1e-5
+
+_HEADS = (*names.PRETRAINING_HEAD, *names.TASK_HEADS, *names.POOLER)
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+  """What `convert` did.
+
+  Attributes:
+    path: the directory that was written.
+    differences: name of an output -> largest difference between both checkpoints' values.
+    left_out: name of a weight that the format has no place for -> the reason.
+  """
+
+  path: str
+  differences: dict[str, float]
+  left_out: dict[str, str]
+
+  def __str__(self) -> str:
+    rows = [f"  {name:<24}{value:.1e}" for name, value in self.differences.items()]
+    text = "\n".join([f"{self.path}: largest difference of each output", *rows])
+    reasons: dict[str, list[str]] = {}
+    for name, reason in self.left_out.items():
+      reasons.setdefault(reason, []).append(name)
+    for reason, left_out in reasons.items():
+      text += f"\n  left out: {', '.join(left_out[:3])}"
+      text += f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+      text += f": {reason}"
+    return text
+
+
+def convert(source: str, output: str, to: str, about: Description | None = None) -> Conversion:
+  """Writes the checkpoint at `source` into the directory `output` in the format `to`.
+
+  The result is written under a temporary name, read again, run beside the source on the same
+  input, and renamed only if every output agrees to 1e-5.
+
+  Args:
+    source: what `bert_tf.checkpoints.load` reads.
+    output: a directory that does not exist or is empty.
+    to: one of `FORMATS`.
+    about: config, vocabulary and labels; default: those that lie beside the source.
+
+  Raises:
+    UserError: the source is no checkpoint or damaged, the format cannot have such a model, the
+      outputs differ, or `output` cannot be written.
+  """
+  reader = formats.open_checkpoint(source)
+  about = about or describe(source)
+  return write(output, to, reader, about)
+
+
+def write(output: str, to: str, reader: Reader, about: Description) -> Conversion:
+  """Does what `convert` does with a checkpoint that is open, or computed as it is read."""
+  if to not in FORMATS:
+    raise UserError(f"expected a format of {', '.join(FORMATS)}, found {to!r}")
+  writer = importlib.import_module(f"bert_tf.checkpoints.{FORMATS[to]}")
+  weights = Weights(reader, slots=to == "tf1")
+  with _new_directory(output) as temporary:
+    left_out = writer.write(temporary, weights, about)
+    written = formats.open_checkpoint(temporary)
+    differences = output_differences(reader, written, about)
+    wrong = {name: d for name, d in differences.items() if not d <= TOLERANCE}
+    if wrong:
+      name, difference = max(wrong.items(), key=lambda item: item[1])
+      raise UserError(
+        f"{output}: expected the outputs of {reader.path} to {TOLERANCE}, found {name} to differ by"
+        f" {difference:.1e}; nothing was written"
+      )
+  return Conversion(output, differences, {**reader.refused, **left_out})
+
+
+@contextlib.contextmanager
+def _new_directory(path: str) -> Iterator[str]:
+  """A temporary directory beside `path`, renamed to it when the block ends well."""
+  path = os.path.abspath(path)
+  parent = os.path.dirname(path)
+  if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
+    raise UserError(f"{path}: expected a new or empty directory, found files; give another name")
+  try:
+    os.makedirs(parent, exist_ok=True)
+    temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(path)}.", dir=parent)
+  except OSError as error:
+    raise UserError(f"cannot write {path}: {error.strerror}") from error
+  try:
+    yield temporary
+    # mkdtemp makes directories that only the owner can enter; follow the umask.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o777 & ~umask)
+    os.replace(temporary, path)
+  except BaseException:
+    shutil.rmtree(temporary, ignore_errors=True)
+    raise
+
+
+def output_differences(first: Reader, second: Reader, about: Description) -> dict[str, float]:
+  """Runs a model with the weights of two checkpoints; returns each output's largest difference.
+
+  Compared is what the weights of `second` determine: with a masked-LM head its logits, and so
+  on. One model holds one after the other, so memory is that of one.
+  """
+  differences: dict[str, float] = {}
+  for model, outputs in _models(second.shapes, about):
+    values = [_run(model, reader, second.shapes, outputs) for reader in (first, second)]
+    for name, one, other in zip(outputs, *values, strict=True):
+      differences[name] = float(np.max(np.abs(one - other)))
+  return differences
+
+
+def _models(shapes: dict, about: Description) -> Iterator[tuple]:
+  """Yields the models that have weights among `shapes`, each with the outputs they determine."""
+  from bert_tf import heads
+  from bert_tf.modeling import BertModel
+
+  # Freed before the next one is made.
+  found = False
+  encoder = ["sequence_output", *(["pooled_output"] if "bert/pooler/dense/bias" in shapes else [])]
+  if "output_weights" in shapes:
+    found = True
+    kind = heads.TokenClassifierModel if about.token_level else heads.ClassifierModel
+    yield kind(about.config, shapes["output_weights"][0]), [*encoder, "logits"]
+  if "cls/squad/output_weights" in shapes:
+    found = True
+    yield heads.SpanModel(about.config), [*encoder, "start_logits", "end_logits"]
+  pretraining = [
+    output
+    for name, output in (
+      ("cls/predictions/output_bias", "masked_lm_logits"),
+      ("cls/seq_relationship/output_bias", "next_sentence_logits"),
+    )
+    if name in shapes
+  ]
+  if pretraining:
+    found = True
+    yield heads.PretrainingModel(about.config), [*encoder, *pretraining]
+  if not found:
+    yield BertModel(about.config), encoder
+
+
+def _run(model, reader: Reader, shapes: dict, outputs: list[str]) -> list[np.ndarray]:
+  from bert_tf import checkpoints
+
+  absent = [
+    name
+    for name in names.named_variables(model)
+    if name not in shapes and any(fnmatch.fnmatchcase(name, pattern) for pattern in _HEADS)
+  ]
+  checkpoints.load_from(model, reader, absent)
+  result = model(_features(model.config))
+  return [result[name].numpy() for name in outputs]
+
+
+def _features(config) -> dict[str, np.ndarray]:
+  """A batch of two sequences of random ids, the second one padded."""
+  rng = np.random.RandomState(0)
+  length = min(32, config.max_position_embeddings)
+  mask = np.ones([2, length], np.int32)
+  mask[1, length // 2 :] = 0
+  return {
+    "input_ids": rng.randint(0, config.vocab_size, [2, length]).astype(np.int32),
+    "input_mask": mask,
+    "segment_ids": rng.randint(0, config.type_vocab_size, [2, length]).astype(np.int32),
+    "masked_lm_positions": rng.randint(0, length, [2, min(5, length)]).astype(np.int32),
+  }

@@ -1,0 +1,53 @@
+"""What every format gives: tensors by the original's names, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from bert_tf.checkpoints import names
+
+Shape = tuple[int, ...]
+
+
+class Reader(Protocol):
+  """A checkpoint of any format, read one tensor at a time by the original's names.
+
+  Attributes:
+    path: what is read.
+    format: which format it is in.
+    shapes: name -> shape, in the original's layout. Tensors that the original has not keep the
+      name that they have in the file.
+    refused: names of weights that BERT has but that mean something else here -> the reason.
+  """
+
+  path: str
+  format: str
+  shapes: dict[str, Shape]
+  refused: dict[str, str]
+
+  def read(self, name: str) -> np.ndarray:
+    """Returns a tensor in the original's layout; raises UserError where it is damaged."""
+    ...
+
+
+class Weights(Mapping):
+  """The tensors of a checkpoint as a mapping that reads each one when it is asked for."""
+
+  def __init__(self, reader: Reader, slots: bool = False):
+    """Args: `reader`; `slots`, whether those of the optimizer and the step count as well."""
+    self._reader = reader
+    self.shapes = {n: s for n, s in reader.shapes.items() if slots or not names.is_slot(n)}
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    if name not in self.shapes:
+      raise KeyError(name)
+    return self._reader.read(name)
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self.shapes)
+
+  def __len__(self) -> int:
+    return len(self.shapes)
