@@ -75,11 +75,12 @@ class DynamicMasking:
       rank = tf.argsort(order, axis=1)
       return candidates & (rank < wanted[:, None])
     units = self._units(ids, candidates, batch["segment_ids"], seeds[1])  # [B, S]
-    num_units = 2 * ids.shape[1]
-    scores = tf.random.stateless_uniform([tf.shape(ids)[0], num_units], seeds[2])
-    sizes = tf.reduce_sum(  # [B, units]
-      tf.one_hot(tf.where(candidates, units, -1), num_units, dtype=tf.int32), axis=1
+    rows, num_units = tf.shape(ids)[0], 2 * ids.shape[1]
+    sizes = tf.math.unsorted_segment_sum(
+      tf.cast(candidates, tf.int32), units + num_units * tf.range(rows)[:, None], rows * num_units
     )
+    sizes = tf.reshape(sizes, [rows, num_units])
+    scores = tf.random.stateless_uniform([rows, num_units], seeds[2])
     accepted = _fitting(sizes, scores, wanted)
     return candidates & tf.gather(accepted, units, batch_dims=1)
 
@@ -160,14 +161,18 @@ def _fitting(sizes: tf.Tensor, scores: tf.Tensor, wanted: tf.Tensor) -> tf.Tenso
   Returns:
     bool [B, units].
   """
-  order = tf.argsort(scores, axis=1)
+  order = tf.argsort(tf.where(sizes > 0, scores, 2.0), axis=1)
   by_order = tf.transpose(tf.gather(sizes, order, batch_dims=1))  # [units, B]
 
-  def take(state: tuple[tf.Tensor, tf.Tensor], size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    total, _ = state
-    fits = (size > 0) & (total + size <= wanted)
-    return total + tf.where(fits, size, 0), fits
+  def is_unfinished(step: tf.Tensor, total: tf.Tensor, taken: tf.Tensor) -> tf.Tensor:
+    return (step < tf.shape(by_order)[0]) & tf.reduce_any(total < wanted)
 
-  start = (tf.zeros_like(wanted), tf.zeros_like(wanted, tf.bool))
-  _, taken = tf.scan(take, by_order, initializer=start)
+  def take(step: tf.Tensor, total: tf.Tensor, taken: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    size = by_order[step]
+    fits = (size > 0) & (total + size <= wanted)
+    taken = tf.tensor_scatter_nd_update(taken, [[step]], fits[None])
+    return step + 1, total + tf.where(fits, size, 0), taken
+
+  start = (0, tf.zeros_like(wanted), tf.zeros_like(by_order, tf.bool))
+  _, _, taken = tf.while_loop(is_unfinished, take, start)
   return tf.gather(tf.transpose(taken), tf.argsort(order, axis=1), batch_dims=1)
