@@ -10,7 +10,14 @@ import itertools
 import os
 from collections.abc import Sequence
 
-from bert_tf.data.records import FeatureSpec, Field, decode_example, read_records
+from bert_tf.data.records import (
+  FeatureSpec,
+  Field,
+  decode_example,
+  pretraining,
+  read_records,
+  unmasked_pretraining,
+)
 from bert_tf.errors import UserError
 
 _LIMIT_NAMES = {
@@ -122,3 +129,28 @@ def explain_record_error(
   return UserError(
     f"reading {', '.join(files)} failed although every record in them is sound: {message}"
   )
+
+
+def pretraining_spec(
+  files: Sequence[str], max_seq_length: int, max_predictions_per_seq: int, *, dynamic_masking: bool
+) -> FeatureSpec:
+  """What to read from pretraining records; masks are left out if they are drawn anew anyway.
+
+  With `dynamic_masking` both kinds of records serve: whole sequences, and masked ones, whose masks
+  must be read to be undone.
+
+  Raises:
+    UserError: whole sequences without `dynamic_masking`, or no records at all.
+  """
+  for path in files:
+    for data in read_records(path):
+      masked = "masked_lm_ids" in decode_example(data)
+      if not masked and not dynamic_masking:
+        raise UserError(
+          f"{path}, record 1: expected masked records, found whole sequences; pass "
+          "--dynamic_masking, or create the records without it"
+        )
+      if masked:
+        return pretraining(max_seq_length, max_predictions_per_seq)
+      return unmasked_pretraining(max_seq_length)
+  raise UserError(f"expected TFRecords, found no record in {', '.join(files)}; create them again")

@@ -122,3 +122,16 @@ def test_errors_of_tensorflow_are_explained(write, damage):
 def test_an_error_without_a_bad_record_is_passed_on(write):
   error = checks.explain_record_error(ValueError("out of\nmemory"), [write(example())], SPEC)
   assert str(error).endswith("every record in them is sound: out of")
+
+
+def test_kind_of_pretraining_records(write):
+  masked, whole = write(example(), name="masked"), write({"input_ids": [1] * 8}, name="whole")
+  empty = write(name="empty")
+  unmasked_spec = records.unmasked_pretraining(8)
+  assert checks.pretraining_spec([empty, masked], 8, 2, dynamic_masking=False) == SPEC
+  assert checks.pretraining_spec([masked], 8, 2, dynamic_masking=True) == SPEC
+  assert checks.pretraining_spec([whole], 8, 2, dynamic_masking=True) == unmasked_spec
+  with pytest.raises(UserError, match="whole, record 1: expected masked records, found whole seq"):
+    checks.pretraining_spec([whole], 8, 2, dynamic_masking=False)
+  with pytest.raises(UserError, match="found no record"):
+    checks.pretraining_spec([empty], 8, 2, dynamic_masking=True)
