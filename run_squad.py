@@ -52,7 +52,7 @@ flags.DEFINE_bool(
 )
 training_flags.define_training_flags()
 training_flags.define_device_flags()
-training_flags.adopt()
+flags.adopt_module_key_flags(training_flags)
 flags.mark_flag_as_required("vocab_file")
 
 
@@ -61,6 +61,7 @@ def main() -> None:
   logging.set_verbosity(logging.INFO)
   from bert_tf.tasks.squad import run
   from bert_tf.tasks.squad.predictions import PredictionOptions
+  from bert_tf.tasks.steps import steps_of_epochs
 
   runner = run.SquadRunner(
     run.SquadRun(
@@ -90,13 +91,16 @@ def main() -> None:
   )
   devices = training_flags.device_options()
   if FLAGS.do_train:
-    steps = run.num_steps(
+    steps = steps_of_epochs(
       runner.num_train_examples,
       FLAGS.train_batch_size,
       FLAGS.num_train_epochs,
       FLAGS.warmup_proportion,
     )
-    runner.train(training_flags.training_options(*steps), devices)
+    training = training_flags.training_options(*steps)
+    runner.train(training, devices)
+    if training.dry_run:
+      return
   if FLAGS.do_predict:
     runner.predict(devices)
 

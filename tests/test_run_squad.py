@@ -13,7 +13,8 @@ import pytest
 from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.tasks.squad.predictions import PredictionOptions
-from bert_tf.tasks.squad.run import SquadRun, SquadRunner, num_steps
+from bert_tf.tasks.squad.run import SquadRun, SquadRunner
+from bert_tf.tasks.steps import steps_of_epochs
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 FLAGS = {
@@ -153,11 +154,18 @@ def test_training_learns_and_predicts_from_its_checkpoint(golden, tmp_path):
   flags["init_checkpoint"] = str(golden / "tiny_ckpt" / "bert_model.ckpt")
   runner = SquadRunner(SquadRun(**flags))
   assert runner.num_train_examples == 31  # Two answers cannot be found.
-  steps, warmup = num_steps(31, 16, 150, 0.1)
+  steps, warmup = steps_of_epochs(31, 16, 150, 0.1)
   assert (steps, warmup) == (290, 29)
   runner.train(
     TrainingOptions(
-      flags["output_dir"], steps, warmup, 16, 2e-3, flags["init_checkpoint"], log_steps=10
+      flags["output_dir"],
+      steps,
+      warmup,
+      16,
+      2e-3,
+      flags["init_checkpoint"],
+      log_steps=10,
+      eval_steps=145,
     ),
     DeviceOptions(),
   )
@@ -165,7 +173,11 @@ def test_training_learns_and_predicts_from_its_checkpoint(golden, tmp_path):
   out = tmp_path / "out"
   assert json.loads((out / "eval_metrics.json").read_text())["exact_match"] > 60
   log = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-  assert log[0]["loss"] > 3 and log[-1]["loss"] < 1
+  losses = [record["loss"] for record in log if record["kind"] == "train"]
+  assert losses[0] > 3 and losses[-1] < 1
+  scores = [record["f1"] for record in log if record["kind"] == "eval"]
+  assert len(scores) == 2 and scores[1] > 60
+  assert (out / "best" / "eval_results.txt").exists()
 
   windows = [records.decode_example(data) for data in records.read_records(out / "train.tf_record")]
   assert len(windows) == 185
@@ -183,15 +195,16 @@ def test_training_learns_and_predicts_from_its_checkpoint(golden, tmp_path):
   assert "bert/pooler/dense/kernel/adam_m" not in saved
 
 
+def test_evaluation_while_training_needs_answers(golden, tmp_path):
+  flags = settings(golden, tmp_path, do_train=True, do_predict=False)
+  runner = SquadRunner(SquadRun(**flags, train_file=str(golden / "squad_v1.json")))
+  with pytest.raises(UserError, match="--eval_steps: expected --do_predict and a --predict_file"):
+    runner.train(TrainingOptions(flags["output_dir"], 10, 1, 8, eval_steps=5), DeviceOptions())
+
+
 def test_steps_are_counted_from_questions():
-  # Published: 87,599 questions in batches of 32, two epochs.
-  assert num_steps(87599, 32, 2.0, 0.1) == (5474, 547)
-  with pytest.raises(UserError, match=r"found 5 questions x 1\.0 epochs / a batch of 32"):
-    num_steps(5, 32, 1.0, 0.1)
-  with pytest.raises(UserError, match="--warmup_proportion: expected 0 to 1, found 2"):
-    num_steps(500, 32, 1.0, 2)
-  with pytest.raises(UserError, match="--train_batch_size: expected at least 1, found 0"):
-    num_steps(500, 0, 1.0, 0.1)
+  # Published: 87,599 questions in batches of 32, two epochs; they make more windows.
+  assert steps_of_epochs(87599, 32, 2.0, 0.1) == (5474, 547)
 
 
 @pytest.mark.parametrize(

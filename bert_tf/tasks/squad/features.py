@@ -122,7 +122,7 @@ class SquadFeatures:
 
 
 def check_lengths(max_seq_length: int, doc_stride: int, max_query_length: int) -> None:
-  """Refuses lengths that leave no room for the context; warns if windows would not overlap.
+  """Refuses lengths that leave no room for the context.
 
   Raises:
     UserError: a length is not positive, or max_seq_length <= max_query_length + 3.
@@ -139,6 +139,11 @@ def check_lengths(max_seq_length: int, doc_stride: int, max_query_length: int) -
       f" ({max_query_length}) + 3 to leave room for the context; raise --max_seq_length to at"
       f" least {max_query_length + _NUM_SPECIAL_TOKENS + 1} or lower --max_query_length"
     )
+
+
+def warn_of_gaps(max_seq_length: int, doc_stride: int, max_query_length: int) -> None:
+  """Warns if windows beside the longest question would not overlap."""
+  room = max_seq_length - max_query_length - _NUM_SPECIAL_TOKENS
   if doc_stride > room:
     logging.warning(
       "doc_stride (%d) is bigger than the room for the context beside the longest question"

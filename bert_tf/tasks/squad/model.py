@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -21,11 +21,22 @@ class SquadTask(Task):
   allow_missing = ("cls/squad/*", *names.POOLER)
   untrained = names.POOLER
 
-  def __init__(self, config: BertConfig, max_seq_length: int, train_file: str | None = None):
-    """Args: `train_file`, the TFRecords to train on, of windows of `max_seq_length`."""
+  best_metric = "f1"
+
+  def __init__(
+    self,
+    config: BertConfig,
+    max_seq_length: int,
+    train_file: str | None = None,
+    num_windows: int | None = None,
+  ):
+    """Args: `train_file`, TFRecords of `num_windows` windows of `max_seq_length` to train on."""
     self._config = config
     self._max_seq_length = max_seq_length
     self._train_file = train_file
+    self._num_windows = num_windows
+    # Set by who knows the right answers; returns scores, f1 among them.
+    self.scorer: Callable[[SpanModel], dict[str, float]] | None = None
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> SpanModel:
     """See `Task`."""
@@ -51,6 +62,16 @@ class SquadTask(Task):
     options = pipelines.ReadOptions(batch_size=batch_size, training=False)
     buckets = pipelines.LengthBuckets() if dynamic_padding else None
     return pipelines.example_dataset(predict_file, spec, options, buckets)
+
+  def evaluate(self, model: SpanModel) -> dict[str, float]:
+    """See `Task`; needs a `scorer`."""
+    if self.scorer is None:
+      return super().evaluate(model)
+    return self.scorer(model)
+
+  def num_train_examples(self) -> int | None:
+    """The number of windows."""
+    return self._num_windows
 
   def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
     """The number of windows."""

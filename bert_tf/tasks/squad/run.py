@@ -6,11 +6,12 @@ Imports TensorFlow only once it must.
 from __future__ import annotations
 
 import dataclasses
-import glob
 import json
 import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tqdm
@@ -26,6 +27,7 @@ from bert_tf.tasks.squad.features import (
   SquadFeatures,
   check_lengths,
   convert_examples_to_features,
+  warn_of_gaps,
 )
 from bert_tf.tasks.squad.predictions import (
   AnswerFinder,
@@ -37,7 +39,14 @@ from bert_tf.tasks.squad.predictions import (
 )
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
+from bert_tf.training import run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
+from bert_tf.training.output_dir import complete_checkpoints
+
+if TYPE_CHECKING:
+  import keras
+
+  from bert_tf.tasks.squad.model import SquadTask
 
 # The order of training questions in train.tf_record, as in the original.
 _SHUFFLE_SEED = 12345
@@ -90,6 +99,9 @@ class SquadRunner:
     # Read here although it is used after training, so that a bad file is known now.
     self._train_examples = self._read(flags.train_file, True) if flags.do_train else []
     self._predict_examples = self._read(flags.predict_file, False) if flags.do_predict else []
+    self._answers = None
+    if flags.do_predict:
+      self._answers = evaluation.right_answers(load_squad(flags.predict_file))
 
   @property
   def num_train_examples(self) -> int:
@@ -115,104 +127,129 @@ class SquadRunner:
       is_training,
     )
 
-  def _write_records(self, windows: Iterable[SquadFeatures], name: str) -> tuple[str, int]:
-    """Writes windows as they come; returns the file and their number."""
-    path = os.path.join(self._flags.output_dir, name)
+  def _write_records(
+    self, examples: Sequence[SquadExample], is_training: bool, name: str
+  ) -> tuple[str, int]:
+    """Writes the windows of all questions as they come; returns the file and their number."""
+    path = self._output(name)
     with records.RecordWriter(path) as writer:
-      for window in windows:
+      for window in self._windows(examples, is_training, name):
         writer.write(records.encode_example(window.to_record(self._flags.max_seq_length)))
     if not writer.num_written:
       raise UserError(f"{path}: expected at least one window, found only empty contexts")
     return path, writer.num_written
 
   def train(self, training: TrainingOptions, devices: DeviceOptions) -> None:
-    """Writes train.tf_record, then trains."""
+    """Writes train.tf_record and what describes the model, then trains.
+
+    Raises:
+      UserError: as `loop.train`, or --eval_steps without right answers to compare with.
+    """
+    if training.eval_steps and self._answers is None:
+      raise UserError(
+        "--eval_steps: expected --do_predict and a --predict_file with answers, found none"
+      )
+    run_config.check(self._config, training, devices, self._settings)
     examples = self._train_examples
     random.Random(_SHUFFLE_SEED).shuffle(examples)
-    path, num_windows = self._write_records(
-      self._windows(examples, True, "train.tf_record"), "train.tf_record"
-    )
-    logging.info("***** Running training *****")
-    logging.info("  Num orig examples = %d", len(examples))
-    logging.info("  Num split examples = %d", num_windows)
-    logging.info("  Batch size = %d", training.train_batch_size)
+    path, num_windows = self._write_records(examples, True, "train.tf_record")
+    self._log("training", len(examples), num_windows, training.train_batch_size)
     logging.info("  Num steps = %d", training.num_train_steps)
     self._train_examples = []
-    with atomic_writer(os.path.join(self._flags.output_dir, "bert_config.json")) as file:
+    with atomic_writer(self._output("bert_config.json")) as file:
       file.write(self._config.to_json_string())
+    with (
+      atomic_writer(self._output("vocab.txt"), "wb") as file,
+      open(self._flags.vocab_file, "rb") as source,
+    ):
+      shutil.copyfileobj(source, file)
+    task = self._task(path, num_windows)
+    if training.eval_steps:
+      windows = self._write_records(self._predict_examples, False, "eval.tf_record")
+      task.scorer = lambda model: self._scores(self._predictions(model, *windows))
 
     from bert_tf.training import loop
 
-    loop.train(self._task(path), training, devices)
-
-  def _task(self, train_file: str | None = None):
-    from bert_tf.tasks.squad.model import SquadTask
-
-    task = SquadTask(self._config, self._flags.max_seq_length, train_file)
-    task.allow_missing = (*task.allow_missing, *self._flags.allow_missing)
-    return task
+    loop.train(task, training, devices)
 
   def predict(self, devices: DeviceOptions) -> None:
     """Writes eval.tf_record, the answers, and where the file knows the right ones, scores."""
-    examples = self._predict_examples
-    path, num_windows = self._write_records(
-      self._windows(examples, False, "eval.tf_record"), "eval.tf_record"
-    )
-    logging.info("***** Running predictions *****")
-    logging.info("  Num orig examples = %d", len(examples))
-    logging.info("  Num split examples = %d", num_windows)
-    logging.info("  Batch size = %d", self._flags.predict_batch_size)
-    finder = AnswerFinder(self._tokenizer, self._flags.prediction)
-    # The windows are made once more rather than kept: that takes less time than memory.
-    windows = _with_logits(
-      self._windows(examples, False, ""), self._logits(path, num_windows, devices)
-    )
-    predictions = {
-      example.qas_id: prediction
-      for example, prediction in predictions_by_question(examples, windows, finder)
-    }
-    version_2 = self._flags.prediction.version_2_with_negative
+    flags = self._flags
+    path, num_windows = self._write_records(self._predict_examples, False, "eval.tf_record")
+    self._log("predictions", len(self._predict_examples), num_windows, flags.predict_batch_size)
+
+    from bert_tf.training import inference
+
+    model, _ = inference.load_newest(self._task(), flags.output_dir, flags.init_checkpoint, devices)
+    predictions = self._predictions(model, path, num_windows)
     write_predictions(
       predictions,
       self._output("predictions.json"),
       self._output("nbest_predictions.json"),
-      self._output("null_odds.json") if version_2 else None,
+      self._output("null_odds.json") if flags.prediction.version_2_with_negative else None,
     )
-    self._evaluate(predictions)
+    if self._answers is None:
+      logging.info("%s has no answers to compare with: no scores", flags.predict_file)
+      return
+    text = json.dumps(self._scores(predictions), indent=2)
+    with atomic_writer(self._output("eval_metrics.json")) as file:
+      file.write(text + "\n")
+    print(text)
 
-  def _output(self, name: str) -> str:
-    return os.path.join(self._flags.output_dir, name)
+  def _log(self, what: str, num_examples: int, num_windows: int, batch_size: int) -> None:
+    logging.info("***** Running %s *****", what)
+    logging.info("  Num orig examples = %d", num_examples)
+    logging.info("  Num split examples = %d", num_windows)
+    logging.info("  Batch size = %d", batch_size)
 
-  def _logits(self, path: str, num_windows: int, devices: DeviceOptions) -> Iterator[_Logits]:
+  @property
+  def _settings(self) -> dict[str, Any]:
+    """What else than hyperparameters makes a training this one."""
+    names = ("max_seq_length", "doc_stride", "max_query_length", "do_lower_case")
+    return {name: getattr(self._flags, name) for name in names}
+
+  def _task(self, train_file: str | None = None, num_windows: int | None = None) -> SquadTask:
+    from bert_tf.tasks.squad.model import SquadTask
+
+    task = SquadTask(self._config, self._flags.max_seq_length, train_file, num_windows)
+    task.allow_missing = (*task.allow_missing, *self._flags.allow_missing)
+    task.settings = self._settings
+    return task
+
+  def _predictions(self, model: keras.Model, path: str, num_windows: int) -> dict[str, Prediction]:
+    """The answers to all questions, by id, from the windows in a file."""
+    examples = self._predict_examples
+    finder = AnswerFinder(self._tokenizer, self._flags.prediction)
+    # The windows are made once more rather than kept: that takes less time than memory.
+    windows = _with_logits(
+      self._windows(examples, False, ""), self._logits(model, path, num_windows)
+    )
+    return {
+      example.qas_id: prediction
+      for example, prediction in predictions_by_question(examples, windows, finder)
+    }
+
+  def _logits(self, model: keras.Model, path: str, num_windows: int) -> Iterator[_Logits]:
     """Logits of all windows in a file; with dynamic padding not in order."""
     from bert_tf.tasks.squad.model import predict_logits
     from bert_tf.training import inference
 
-    flags = self._flags
-    task = self._task()
-    model, _ = inference.load_newest(task, flags.output_dir, flags.init_checkpoint, devices)
-    batches = task.predict_dataset(path, flags.predict_batch_size, flags.dynamic_padding)
-    num_batches = -(-num_windows // flags.predict_batch_size)
+    batch_size = self._flags.predict_batch_size
+    batches = self._task().predict_dataset(path, batch_size, self._flags.dynamic_padding)
+    num_batches = -(-num_windows // batch_size)
     for batch in inference.progress(predict_logits(model, batches), num_batches, "predict"):
       yield from batch
 
-  def _evaluate(self, predictions: dict[str, Prediction]) -> None:
-    """Prints the official scores and writes eval_metrics.json, if there are right answers."""
-    path = self._flags.predict_file
-    answers = evaluation.right_answers(load_squad(path))
-    if answers is None:
-      logging.info("%s has no answers to compare with: no scores", path)
-      return
+  def _scores(self, predictions: Mapping[str, Prediction]) -> dict[str, float]:
+    """The official scores."""
     texts = {key: prediction.text for key, prediction in predictions.items()}
-    if self._flags.prediction.version_2_with_negative:
-      null_odds = {key: prediction.null_odds for key, prediction in predictions.items()}
-      scores = evaluation.evaluate_v2(answers, texts, null_odds)
-    else:
-      scores = evaluation.evaluate_v1(answers, texts)
-    text = json.dumps(scores, indent=2)
-    with atomic_writer(self._output("eval_metrics.json")) as file:
-      file.write(text + "\n")
-    print(text)
+    if not self._flags.prediction.version_2_with_negative:
+      return evaluation.evaluate_v1(self._answers, texts)
+    null_odds = {key: prediction.null_odds for key, prediction in predictions.items()}
+    return evaluation.evaluate_v2(self._answers, texts, null_odds)
+
+  def _output(self, name: str) -> str:
+    return os.path.join(self._flags.output_dir, name)
 
 
 def _check_flags(flags: SquadRun) -> None:
@@ -222,6 +259,7 @@ def _check_flags(flags: SquadRun) -> None:
     if getattr(flags, doing) and not getattr(flags, name):
       raise UserError(f"--{doing}: expected --{name}, found none; give a SQuAD JSON file")
   check_lengths(flags.max_seq_length, flags.doc_stride, flags.max_query_length)
+  warn_of_gaps(flags.max_seq_length, flags.doc_stride, flags.max_query_length)
   for name, value in (
     ("predict_batch_size", flags.predict_batch_size),
     ("n_best_size", flags.prediction.n_best_size),
@@ -234,33 +272,11 @@ def _check_flags(flags: SquadRun) -> None:
 def _check_weights(flags: SquadRun) -> None:
   if flags.init_checkpoint:
     existing_checkpoint(flags.init_checkpoint)
-  elif not flags.do_train and not glob.glob(f"{glob.escape(flags.output_dir)}/model.ckpt-*.index"):
+  elif not flags.do_train and not complete_checkpoints(flags.output_dir):
     raise UserError(
       f"--do_predict: expected a checkpoint in --output_dir ({flags.output_dir}), found none; train"
       " first, or give --init_checkpoint"
     )
-
-
-def num_steps(
-  num_examples: int, train_batch_size: int, num_train_epochs: float, warmup_proportion: float
-) -> tuple[int, int]:
-  """Training and warmup steps, from questions rather than windows, as in the original.
-
-  Raises:
-    UserError: not a single step, or a warmup_proportion outside [0, 1].
-  """
-  if train_batch_size < 1:
-    raise UserError(f"--train_batch_size: expected at least 1, found {train_batch_size}")
-  if not 0 <= warmup_proportion <= 1:
-    raise UserError(f"--warmup_proportion: expected 0 to 1, found {warmup_proportion}")
-  steps = int(num_examples / train_batch_size * num_train_epochs)
-  if steps < 1:
-    raise UserError(
-      f"expected at least one training step, found {num_examples} questions x {num_train_epochs}"
-      f" epochs / a batch of {train_batch_size}; lower --train_batch_size or raise"
-      " --num_train_epochs"
-    )
-  return steps, int(steps * warmup_proportion)
 
 
 def _with_logits(
