@@ -1,0 +1,60 @@
+"""`python -m bert_tf quickstart`: from text to a served model in minutes, without a download."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from bert_tf.files import atomic_writer
+from bert_tf.quickstart import plan, report, results
+from bert_tf.quickstart.steps import Runner
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of the command."""
+  parser.add_argument(
+    "--output_dir",
+    default="quickstart",
+    help="where everything goes; started again on it, finished steps are not done again"
+    " (default: quickstart)",
+  )
+  parser.add_argument(
+    "--seed", type=int, default=12345, help="of weights, masks and order (default: 12345)"
+  )
+  parser.add_argument(
+    "--fast",
+    action="store_true",
+    help="all steps in little more than a minute; the model learns next to nothing",
+  )
+
+
+def run(args: argparse.Namespace) -> None:
+  """Runs all steps and prints the summary.
+
+  Raises:
+    UserError: a step fails, or something that it needs is missing.
+    Stopped: a signal arrived.
+  """
+  scale = plan.FAST if args.fast else plan.FULL
+  layout = plan.Layout(args.output_dir)
+  scripts = plan.root()
+  for path, content in (
+    (layout.config_file, plan.config_json(scale)),
+    (layout.classify_script, plan.classify_source()),
+  ):
+    with atomic_writer(path) as file:
+      file.write(content)
+  runner = Runner(args.output_dir, scripts)
+  steps = plan.steps(layout, scale, args.seed)
+  costs = {
+    step.name: runner.run(step, f"[{number}/{len(steps)}]")
+    for number, step in enumerate(steps, start=1)
+  }
+  found = results.read(layout, scale)
+  report.write_curves(layout.path("curves.png"), found, layout)
+  text = report.summary(found, costs, layout)
+  with atomic_writer(layout.path("summary.txt")) as file:
+    file.write(text + "\n")
+  print(f"\n{'=' * 80}\n{text}\n\n{report.next_steps(layout, scale)}")
+  if os.path.relpath(scripts).startswith(".."):
+    print(f"(run these in {scripts})")

@@ -1,0 +1,342 @@
+"""The quickstart's steps: how large everything is, where it goes and with which flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+import bert_tf
+from bert_tf.config import BertConfig
+from bert_tf.errors import UserError
+from bert_tf.quickstart.steps import Step
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+  """How large the model is and how long it is trained.
+
+  Attributes:
+    classifier_epochs: of the pretrained and of the random classifier alike.
+    classifier_learning_rate: likewise.
+    eval_batches: batches of 32 held-out records to evaluate on.
+    check_export: whether the export is compared with the Python pipeline in a fresh process.
+  """
+
+  vocab_size: int = 8000
+  hidden_size: int = 128
+  num_hidden_layers: int = 2
+  num_attention_heads: int = 4
+  max_seq_length: int = 64
+  max_predictions_per_seq: int = 10
+  dupe_factor: int = 10
+  train_batch_size: int = 16
+  num_train_steps: int = 6000
+  num_warmup_steps: int = 300
+  learning_rate: float = 5e-4
+  save_checkpoints_steps: int = 1000
+  log_steps: int = 100
+  eval_batches: int = 50
+  classifier_epochs: float = 4.0
+  classifier_batch_size: int = 16
+  classifier_learning_rate: float = 3e-4
+  check_export: bool = True
+
+
+FULL = Scale()
+# Shows that everything works together; too little training for the model to know anything.
+FAST = Scale(
+  hidden_size=32,
+  num_attention_heads=2,
+  max_seq_length=32,
+  max_predictions_per_seq=5,
+  dupe_factor=1,
+  num_train_steps=200,
+  num_warmup_steps=20,
+  learning_rate=2e-3,
+  save_checkpoints_steps=100,
+  log_steps=20,
+  eval_batches=10,
+  classifier_epochs=0.5,
+  check_export=False,
+)
+EVAL_BATCH_SIZE = 32
+
+# Written for this purpose: none of them is in the standard library.
+UNSEEN_SENTENCES = (
+  "Open a connection to the mail server and send the message to every recipient.",
+  "Wait until all worker threads have released the lock.",
+  "Draw a button with a blue label in the middle of the window.",
+  "Return the square root of a number, rounded to the given precision.",
+  "Copy the directory and everything in it to another disk.",
+  "Show where each test failed and print the source line of the error.",
+)
+MASKED_SENTENCES = (
+  "Return a [MASK] of all the items in the list.",
+  "If the file does not exist, an exception is [MASK].",
+  "The first [MASK] is the name of the module.",
+)
+
+_CLASSIFY = '''\
+"""Classifies sentences with an exported model: needs TensorFlow, and no bert_tf."""
+
+import json
+import sys
+
+import tensorflow as tf
+import tensorflow_text  # Registers the operations of the tokenizer.
+
+export_dir, *sentences = sys.argv[1:]
+model = tf.saved_model.load(export_dir)
+answers = model.signatures["serving_default"](text=tf.constant(sentences))
+for sentence, label, probabilities in zip(
+  sentences, answers["label"].numpy(), answers["probabilities"].numpy()
+):
+  answer = {"text": sentence, "label": label.decode(), "probability": float(max(probabilities))}
+  print(json.dumps(answer))
+assert not any(name.split(".")[0] == "bert_tf" for name in sys.modules)
+'''
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Where everything lies below the output directory."""
+
+  output_dir: str
+
+  def path(self, *parts: str) -> str:
+    """A path below the output directory."""
+    return os.path.join(self.output_dir, *parts)
+
+  @property
+  def vocab_file(self) -> str:
+    """The vocabulary."""
+    return self.path("vocab.txt")
+
+  @property
+  def config_file(self) -> str:
+    """The architecture."""
+    return self.path("bert_config.json")
+
+  @property
+  def classify_script(self) -> str:
+    """The program that classifies without this package."""
+    return self.path("classify.py")
+
+
+def root() -> str:
+  """The directory that holds the scripts and the package.
+
+  Raises:
+    UserError: the package is installed without the scripts.
+  """
+  directory = pathlib.Path(bert_tf.__file__).resolve().parent.parent
+  if not (directory / "run_pretraining.py").exists():
+    raise UserError(
+      f"expected the scripts (run_pretraining.py and others) beside the package in {directory},"
+      " found none; run the quickstart in a checkout of the repository"
+    )
+  return os.fspath(directory)
+
+
+def config_json(scale: Scale) -> str:
+  """The model's architecture as JSON."""
+  return BertConfig(
+    vocab_size=scale.vocab_size,
+    hidden_size=scale.hidden_size,
+    num_hidden_layers=scale.num_hidden_layers,
+    num_attention_heads=scale.num_attention_heads,
+    intermediate_size=4 * scale.hidden_size,
+    max_position_embeddings=2 * scale.max_seq_length,
+    # So little training never comes to the point of overfitting that dropout is for.
+    hidden_dropout_prob=0.0,
+    attention_probs_dropout_prob=0.0,
+  ).to_json_string()
+
+
+def classify_source() -> str:
+  """The text of `Layout.classify_script`."""
+  return _CLASSIFY
+
+
+def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
+  """All steps in order; config and classify script are written already."""
+  at = layout.path
+  train_text, held_out_text = at("text", "train.txt"), at("text", "held_out.txt")
+  task_files = tuple(at("task", name) for name in ("train.tsv", "dev.tsv", "labels.txt"))
+  export_dir = at("export", "area")
+  checkpoint = at("pretraining", f"model.ckpt-{scale.num_train_steps}")
+  return [
+    Step(
+      "text",
+      "Collect English text from the standard library",
+      (*_python("-m", "bert_tf.quickstart.collect"), f"--output_dir={layout.output_dir}"),
+      inputs=(),
+      outputs=(at("text"), at("task")),
+    ),
+    Step(
+      "vocabulary",
+      "Learn a WordPiece vocabulary",
+      (
+        *_python("-m", "bert_tf", "learn-vocab"),
+        f"--input_file={train_text}",
+        f"--output_file={layout.vocab_file}",
+        f"--vocab_size={scale.vocab_size}",
+      ),
+      inputs=(train_text,),
+      outputs=(layout.vocab_file,),
+    ),
+    _records("train", train_text, layout, scale, seed, scale.dupe_factor),
+    _records("held_out", held_out_text, layout, scale, seed, 1),
+    _pretraining(layout, scale, seed),
+    _classifier("pretrained", layout, scale, seed, checkpoint),
+    _classifier("random", layout, scale, seed, None),
+    Step(
+      "export",
+      "Export the classifier as a SavedModel that takes raw strings",
+      (
+        *_script("export_model.py"),
+        "--task=classification",
+        f"--init_checkpoint={at('classifier_pretrained')}",
+        f"--bert_config_file={layout.config_file}",
+        f"--vocab_file={layout.vocab_file}",
+        f"--labels_file={task_files[2]}",
+        f"--max_seq_length={scale.max_seq_length}",
+        f"--export_dir={export_dir}",
+        "--version=1",
+        *([] if scale.check_export else ["--nocheck"]),
+      ),
+      inputs=(at("classifier_pretrained", "model.ckpt-*.index"), layout.vocab_file, task_files[2]),
+      outputs=(export_dir,),
+      quiet=True,
+    ),
+    Step(
+      "classify",
+      "Classify sentences that were never seen, in a process without bert_tf",
+      (*_python(_short(layout.classify_script)), os.path.join(export_dir, "1"), *UNSEEN_SENTENCES),
+      inputs=(layout.classify_script, os.path.join(export_dir, "1", "variables", "*")),
+      outputs=(at("answers", "areas.jsonl"),),
+      answers=at("answers", "areas.jsonl"),
+      needs_package=False,
+    ),
+    Step(
+      "fill_mask",
+      "Fill in masked words",
+      (
+        *_python("-m", "bert_tf", "fill-mask"),
+        f"--vocab_file={layout.vocab_file}",
+        f"--max_seq_length={scale.max_seq_length}",
+        "--top_k=3",
+        at("pretraining"),
+        *MASKED_SENTENCES,
+      ),
+      inputs=(f"{checkpoint}.index", layout.vocab_file),
+      outputs=(at("answers", "masks.jsonl"),),
+      answers=at("answers", "masks.jsonl"),
+    ),
+  ]
+
+
+def _records(
+  name: str, text: str, layout: Layout, scale: Scale, seed: int, dupe_factor: int
+) -> Step:
+  output = layout.path("records", f"{name}.tfrecord")
+  return Step(
+    f"records_{name}",
+    f"Create pretraining data ({name.replace('_', ' ')} documents)",
+    (
+      *_script("create_pretraining_data.py"),
+      f"--input_file={text}",
+      f"--output_file={output}",
+      f"--vocab_file={layout.vocab_file}",
+      f"--max_seq_length={scale.max_seq_length}",
+      f"--max_predictions_per_seq={scale.max_predictions_per_seq}",
+      f"--dupe_factor={dupe_factor}",
+      f"--random_seed={seed}",
+    ),
+    inputs=(text, layout.vocab_file),
+    outputs=(output,),
+    quiet=True,
+  )
+
+
+def _pretraining(layout: Layout, scale: Scale, seed: int) -> Step:
+  train, held_out = (layout.path("records", f"{name}.tfrecord") for name in ("train", "held_out"))
+  return Step(
+    "pretraining",
+    "Pretrain with masked LM and next sentence prediction; evaluate on held-out documents",
+    (
+      *_script("run_pretraining.py"),
+      f"--input_file={train}",
+      f"--eval_input_file={held_out}",
+      f"--bert_config_file={layout.config_file}",
+      f"--output_dir={layout.path('pretraining')}",
+      "--do_train",
+      "--do_eval",
+      f"--max_seq_length={scale.max_seq_length}",
+      f"--max_predictions_per_seq={scale.max_predictions_per_seq}",
+      f"--train_batch_size={scale.train_batch_size}",
+      f"--num_train_steps={scale.num_train_steps}",
+      f"--num_warmup_steps={scale.num_warmup_steps}",
+      f"--learning_rate={scale.learning_rate}",
+      f"--eval_batch_size={EVAL_BATCH_SIZE}",
+      f"--max_eval_steps={scale.eval_batches}",
+      f"--save_checkpoints_steps={scale.save_checkpoints_steps}",
+      "--keep_checkpoint_max=1",
+      f"--log_steps={scale.log_steps}",
+      f"--seed={seed}",
+    ),
+    inputs=(train, held_out, layout.config_file),
+    outputs=(layout.path("pretraining"),),
+  )
+
+
+def _classifier(name: str, layout: Layout, scale: Scale, seed: int, checkpoint: str | None) -> Step:
+  output_dir = layout.path(f"classifier_{name}")
+  start = [f"--init_checkpoint={checkpoint}"] if checkpoint else []
+  return Step(
+    f"classifier_{name}",
+    f"Fine-tune on the areas of the standard library, from {name} weights",
+    (
+      *_script("run_classifier.py"),
+      "--task_name=table",
+      f"--data_dir={layout.path('task')}",
+      "--label_column=area",
+      f"--bert_config_file={layout.config_file}",
+      f"--vocab_file={layout.vocab_file}",
+      *start,
+      f"--output_dir={output_dir}",
+      "--do_train",
+      "--do_eval",
+      f"--max_seq_length={scale.max_seq_length}",
+      f"--train_batch_size={scale.classifier_batch_size}",
+      f"--num_train_epochs={scale.classifier_epochs}",
+      f"--learning_rate={scale.classifier_learning_rate}",
+      f"--eval_batch_size={EVAL_BATCH_SIZE}",
+      "--keep_checkpoint_max=1",
+      f"--log_steps={scale.log_steps}",
+      f"--seed={seed}",
+    ),
+    inputs=(
+      *(layout.path("task", f"{split}.tsv") for split in ("train", "dev")),
+      layout.config_file,
+      layout.vocab_file,
+      *([f"{checkpoint}.index"] if checkpoint else []),
+    ),
+    outputs=(output_dir,),
+  )
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+  return (_short(sys.executable), *arguments)
+
+
+def _script(name: str) -> tuple[str, ...]:
+  return _python(_short(os.path.join(root(), name)))
+
+
+def _short(path: str) -> str:
+  """Relative to the current directory where that is below it."""
+  relative = os.path.relpath(path)
+  return path if relative.startswith("..") else relative
