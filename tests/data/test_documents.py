@@ -80,5 +80,6 @@ def test_encoder_gives_the_ids_of_the_tokenizer(golden, cased):
   encode = documents.sentence_encoder(tokenizer)
   lines = json.loads((golden / "tokenization_lines.json").read_text())
   lines += (golden / "corpus.txt").read_text(encoding="utf-8").split("\n")
+  lines += [chr(code) for code in range(256)] + [f"Ab{chr(code)}C,d" for code in range(256)]
   for line in lines * 2:
     assert encode(line) == tokenizer.convert_tokens_to_ids(tokenizer.tokenize(line))
