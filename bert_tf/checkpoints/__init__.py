@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bert_tf.checkpoints import formats, names
 from bert_tf.checkpoints.conversion import convert
@@ -20,12 +20,13 @@ __all__ = [
 ]  # fmt: skip
 
 
-def load(model: keras.Model, path: str, allow_missing: Iterable[str] = ()) -> LoadReport:
+def load(model: keras.Model, path: Any, allow_missing: Iterable[str] = ()) -> LoadReport:
   """Reads the weights of `model` from `path`, whatever supported format it is in.
 
   Args:
     model: a `BertModel` or one of the models of `bert_tf.heads`.
-    path: a checkpoint prefix, file or directory, or `hf://organisation/name[@revision]`.
+    path: a checkpoint prefix, file or directory, `hf://organisation/name[@revision]`, or a live
+      BERT of KerasHub.
     allow_missing: names of weights, or patterns such as "cls/*", that may be missing from the
       checkpoint or have another shape there; they keep their initial values.
 
@@ -34,7 +35,8 @@ def load(model: keras.Model, path: str, allow_missing: Iterable[str] = ()) -> Lo
 
   Raises:
     UserError: there is no checkpoint at `path`, it is damaged, or a weight is missing or of
-      another shape and not allowed to be. The model is then unchanged.
+      another shape and not allowed to be; the model is then unchanged, unless it was the
+      bytes of a tensor that were damaged.
   """
   reader = formats.open_checkpoint(path)
   return load_from(model, reader, allow_missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from bert_tf.checkpoints import huggingface, keras_hub
 from bert_tf.checkpoints.description import local_path
@@ -11,17 +12,19 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 
 
-def open_checkpoint(path: str) -> Reader:
+def open_checkpoint(path: Any) -> Reader:
   """Opens the checkpoint that `path` means, in whatever supported format.
 
   Args:
-    path: a TF1 or Model Garden prefix, a weight file, a directory with any of them, or
-      `hf://organisation/name[@revision]`.
+    path: a TF1 or Model Garden prefix, a weight file, a directory with any of them,
+      `hf://organisation/name[@revision]`, or a live BERT of KerasHub.
 
   Raises:
     UserError: there is no checkpoint at `path`, or it is damaged.
   """
-  path = local_path(path)
+  if not isinstance(path, str | os.PathLike):
+    return keras_hub.open_model(path)
+  path = local_path(os.fspath(path))
   preset = keras_hub.find(path)
   if preset:
     return keras_hub.Reader(preset)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from bert_tf.checkpoints.description import Description, read_vocabulary
 from bert_tf.checkpoints.reader import Weights
 from bert_tf.checkpoints.tables import HEADS_BIAS, HEADS_IN, HEADS_OUT, TRANSPOSED, Layout, Table
-from bert_tf.checkpoints.tensor_files import Hdf5File, Shape
+from bert_tf.checkpoints.tensor_files import Hdf5File, Shape, damaged
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 
@@ -124,6 +126,7 @@ class Reader:
     self.shapes: dict[str, Shape] = {}
     self.refused: dict[str, str] = {}
     if os.path.isdir(path):
+      _check_architecture(path)
       self._add(os.path.join(path, BACKBONE_FILE), is_task=False)
       task = os.path.join(path, TASK_FILE)
       if os.path.isfile(task):
@@ -148,6 +151,34 @@ class Reader:
     """Returns a tensor in the original's layout; raises UserError where it is damaged."""
     file, key, layout = self._sources[name]
     return layout.from_theirs(file.read(key))
+
+
+def _check_architecture(preset: str) -> None:
+  """Refuses presets of other models by name, before their weights are found not to fit."""
+  path = os.path.join(preset, "config.json")
+  try:
+    with open(path, encoding="utf-8") as file:
+      values = json.load(file)
+  except (OSError, ValueError) as error:
+    raise damaged(path, "the config of a KerasHub preset", error) from error
+  if isinstance(values, dict) and is_preset_config(values):
+    config_of_preset(values, path)
+
+
+def open_model(model: Any) -> Reader:
+  """Reads a live KerasHub model, by way of a temporary file that the library writes.
+
+  Raises:
+    UserError: it is no BERT.
+  """
+  kind = type(model).__name__
+  if kind not in ("BertBackbone", "BertTextClassifier", "BertMaskedLM"):
+    raise UserError(f"expected KerasHub's BERT, found {kind}; only BERT weights can be read")
+  with tempfile.TemporaryDirectory() as directory:
+    path = os.path.join(directory, kind + ".weights.h5")
+    model.save_weights(path)
+    # The open file outlives its name.
+    return Reader(path)
 
 
 def _from_key(key: str, is_task: bool) -> tuple[str, Layout]:

@@ -39,7 +39,11 @@ class Weights(Mapping):
   def __init__(self, reader: Reader, slots: bool = False):
     """Args: `reader`; `slots`, whether those of the optimizer and the step count as well."""
     self._reader = reader
-    self.shapes = {n: s for n, s in reader.shapes.items() if slots or not names.is_slot(n)}
+    self.shapes = {
+      name: shape
+      for name, shape in reader.shapes.items()
+      if name not in reader.refused and (slots or not names.is_slot(name))
+    }
 
   def __getitem__(self, name: str) -> np.ndarray:
     if name not in self.shapes:

@@ -61,7 +61,7 @@ class Reader:
     """Returns a tensor; raises UserError where its bytes are missing or damaged."""
     try:
       return self._reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
       raise UserError(_damaged(self.path, error)) from error
 
 

@@ -1,0 +1,74 @@
+"""`inspect`: says what is in a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import numpy as np
+
+from bert_tf.checkpoints import formats, names
+from bert_tf.checkpoints.description import describe
+from bert_tf.checkpoints.tools import common
+from bert_tf.errors import UserError
+
+
+def inspect(path: str, with_norms: bool = True) -> str:
+  """Describes a checkpoint: format, config, vocabulary, parameters, and a line for each weight.
+
+  Args:
+    path: what `bert_tf.checkpoints.load` reads.
+    with_norms: whether to read all weights and give their L2 norms.
+
+  Raises:
+    UserError: there is no checkpoint at `path`, or it is damaged.
+  """
+  reader = formats.open_checkpoint(path)
+  weights = {name: shape for name, shape in reader.shapes.items() if not names.is_slot(name)}
+  slots = [n for n in reader.shapes if names.is_slot(n) and n != names.GLOBAL_STEP]
+  lines = [f"checkpoint  {reader.path}", f"format      {reader.format}", *_description(path)]
+  lines.append(f"parameters  {sum(math.prod(s) for s in weights.values()):,}")
+  if slots:
+    lines.append(f"optimizer   {sum(math.prod(reader.shapes[n]) for n in slots):,} values in slots")
+  if names.GLOBAL_STEP in reader.shapes:
+    lines.append(f"step        {int(reader.read(names.GLOBAL_STEP)):,}")
+  width = max((len(name) for name in weights), default=0)
+  lines.append("")
+  for name, shape in weights.items():
+    line = f"{name:<{width}}  {' x '.join(map(str, shape)):>14}"
+    if with_norms:
+      line += f"  {np.linalg.norm(np.asarray(reader.read(name), np.float64)):>12.5g}"
+    lines.append(line + ("  (cannot be used)" if name in reader.refused else ""))
+  lines += sorted({f"cannot be used: {reason}" for reason in reader.refused.values()})
+  return "\n".join(lines)
+
+
+def _description(path: str) -> list[str]:
+  try:
+    about = describe(path)
+  except UserError as error:
+    return [f"config      {error}"]
+  config = about.config
+  lines = [
+    f"config      {config.num_hidden_layers} layers, hidden {config.hidden_size},"
+    f" {config.num_attention_heads} heads, intermediate {config.intermediate_size},"
+    f" {config.hidden_act}, vocabulary {config.vocab_size:,},"
+    f" {config.max_position_embeddings} positions, {config.type_vocab_size} segments"
+  ]
+  if about.vocabulary:
+    case = "lower-cased" if about.do_lower_case else "cased"
+    lines.append(f"vocabulary  {about.vocabulary} ({case})")
+  if about.labels:
+    lines.append(f"labels      {', '.join(about.labels)}")
+  return lines
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of this command."""
+  parser.add_argument("input", help=common.PATH_HELP)
+  parser.add_argument("--no_norms", action="store_true", help="do not read the weights")
+
+
+def run(args: argparse.Namespace) -> None:
+  """Prints what is in a checkpoint."""
+  print(inspect(args.input, with_norms=not args.no_norms))
