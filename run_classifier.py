@@ -39,17 +39,25 @@ flags.DEFINE_enum(
   ["classification", "regression", "multilabel"],
   "What a table's label column holds.",
 )
-flags.DEFINE_string("text_column", "text", "Name of a table's column of texts.")
-flags.DEFINE_string("text_pair_column", None, "Name of the column of second texts, of pairs.")
-flags.DEFINE_string("label_column", "label", "Name of the column of labels.")
+flags.DEFINE_string(
+  "text_column",
+  "text",
+  "A table's column of texts: its name, or its number from 0; 'sentence,3': by name where a file"
+  " has it, by number elsewhere.",
+)
+flags.DEFINE_string("text_pair_column", None, "The column of second texts, of pairs.")
+flags.DEFINE_string("label_column", "label", "The column of labels.")
+flags.DEFINE_string(
+  "id_column", None, "The column that names examples in predictions.jsonl; default: line numbers."
+)
 flags.DEFINE_list(
   "labels", [], "A table's labels in the order of their ids; default: those in the training data."
 )
 flags.DEFINE_string("label_separator", ",", "Between the labels of a multi-label example.")
 flags.DEFINE_bool(
   "header",
-  True,
-  "Whether a table's first row names the columns; if not, columns are numbers from 0.",
+  None,
+  "Whether a table's first row names the columns; default: it does if it names a wanted one.",
 )
 flags.DEFINE_string("train_file", None, "A table to train on; default: train.* in --data_dir.")
 flags.DEFINE_string("dev_file", None, "A table to evaluate on; default: dev.* in --data_dir.")
@@ -91,6 +99,7 @@ def main() -> None:
         text_column=FLAGS.text_column,
         text_pair_column=FLAGS.text_pair_column,
         label_column=FLAGS.label_column,
+        id_column=FLAGS.id_column,
         labels=tuple(FLAGS.labels),
         label_separator=FLAGS.label_separator,
         task_type=FLAGS.task_type,

@@ -96,14 +96,19 @@ def test_several_labels(tmp_path):
 @pytest.mark.parametrize(
   ("name", "text", "options", "message"),
   [
-    ("train.tsv", "sentence\tlabel\na\tb\n", {}, "column 'text', found sentence, label"),
+    (
+      "train.tsv",
+      "sentence\tlabel\na\tb\n",
+      {},
+      "column 'text', found 'sentence', 'label' in line 1",
+    ),
     ("train.tsv", "text\tlabel\nonly one\n", {}, "line 2: expected at least 2 columns, found 1"),
     ("train.csv", 'text,label\n"a,b\nc,d\n', {}, "line 2: expected a row"),
     ("train.jsonl", '{"text": "a"}\n', {}, "line 1: expected the key 'label'"),
     ("train.jsonl", '{"text": "a", "label": 1}\n{oops\n', {}, "line 2: expected a JSON object"),
     ("train.jsonl", '{"text": 3, "label": 1}\n', {}, "line 1: expected a text, found 3"),
     ("train.txt", "text\tlabel\n", {}, "expected one file train.tsv"),
-    ("train.tsv", "a\tb\n", {"header": False}, "numbers of columns"),
+    ("train.tsv", "a\tb\n", {"header": False}, "give the column's number"),
     ("train.tsv", "", {}, "empty file"),
   ],
 )

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import os
 from collections.abc import Sequence
+
+import tqdm
 
 from bert_tf.data import records
 from bert_tf.errors import UserError
@@ -17,6 +21,9 @@ from bert_tf.tasks.classification.processors import (
 )
 from bert_tf.tasks.extraction import truncate_seq_pair
 from bert_tf.tokenization import FullTokenizer
+
+# How many labels a message lists.
+_MOST_LABELS = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,16 +84,22 @@ class LabelEncoder:
     if label not in self._ids:
       near = difflib.get_close_matches(label, self.labels, n=1)
       hint = f"; did you mean {near[0]!r}?" if near else ""
-      raise UserError(
-        f"{example.where}: expected a label of {', '.join(self.labels)}, found {label!r}{hint}"
-      )
+      labels = ", ".join(self.labels[:_MOST_LABELS])
+      if len(self.labels) > _MOST_LABELS:
+        labels += f", ... ({len(self.labels)} in all)"
+      raise UserError(f"{example.where}: expected a label of {labels}, found {label!r}{hint}")
     return self._ids[label]
 
   def _number(self, example: InputExample) -> float:
+    if example.label is None:
+      return 0.0
     try:
-      return float(example.label or 0.0)
-    except ValueError as error:
-      raise UserError(f"{example.where}: expected a number, found {example.label!r}") from error
+      value = float(example.label)
+    except ValueError:
+      value = math.nan
+    if not math.isfinite(value):
+      raise UserError(f"{example.where}: expected a number, found {example.label!r}")
+    return value
 
 
 def convert_example(
@@ -125,8 +138,9 @@ def write_records(
   tokenizer: FullTokenizer,
 ) -> None:
   """Writes a TFRecord file, as `file_based_convert_examples_to_features` does."""
+  bar = tqdm.tqdm(examples, desc=os.path.basename(path), unit=" examples", disable=None)
   with records.RecordWriter(path) as writer:
-    for example in examples:
+    for example in bar:
       features = convert_example(example, encoder, max_seq_length, tokenizer)
       writer.write(records.encode_example(features.to_record()))
 

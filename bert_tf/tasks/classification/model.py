@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -12,8 +12,10 @@ from bert_tf.config import BertConfig
 from bert_tf.data import pipelines
 from bert_tf.data.records import FeatureSpec
 from bert_tf.heads import ClassifierModel
+from bert_tf.tasks.classification import metrics
 from bert_tf.tasks.classification.processors import MULTILABEL, REGRESSION
 from bert_tf.tasks.task import Features, Task
+from bert_tf.training import inference
 
 
 class ClassificationTask(Task):
@@ -47,6 +49,9 @@ class ClassificationTask(Task):
     self._spec = spec
     self._train_file = train_file
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
+    self._held_out: tuple[str, np.ndarray, int] | None = None
+    self._compute: tuple[ClassifierModel, Callable] | None = None
+    self.best_metric = {REGRESSION: "pearson", MULTILABEL: "micro_f1"}.get(task_type, "accuracy")
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> ClassifierModel:
     """See `Task`."""
@@ -55,6 +60,23 @@ class ClassificationTask(Task):
   def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
     """See `Task`."""
     return pipelines.example_dataset(self._train_file, self._spec, options, self._buckets)
+
+  def num_train_examples(self) -> int | None:
+    """See `Task`."""
+    return pipelines.count_records(self._train_file) if self._train_file else None
+
+  def evaluate_on(self, path: str, truth: np.ndarray, batch_size: int) -> None:
+    """Sets what `evaluate` reads: TFRecords, and their labels as of `metrics.compute`."""
+    self._held_out = path, truth, batch_size
+
+  def evaluate(self, model: ClassifierModel) -> dict[str, float]:
+    """See `Task`; the scores of `metrics.compute` that are numbers, and the mean `loss`."""
+    path, truth, batch_size = self._held_out
+    logits, losses = self.predict_all(model, path, len(truth), batch_size)
+    labels = [str(index) for index in range(self._num_outputs)]
+    scores = metrics.compute(logits, truth, self._task_type, labels)
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return {**numbers, "loss": float(np.mean(losses))}
 
   def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
     """The number of examples."""
@@ -71,18 +93,41 @@ class ClassificationTask(Task):
     """Yields for every batch (places in the file [b], logits [b, L], losses [b])."""
     options = pipelines.ReadOptions(batch_size=batch_size, training=False)
     dataset = pipelines.example_dataset(path, self._spec, options, self._buckets)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def compute(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
-      logits = model(features, training=False)["logits"]
-      return logits, example_losses(logits, features["label_ids"], self._task_type)
-
+    compute = self._function(model)
     done = 0
     for features in dataset:
       logits, losses = compute(features)
       indexes = features.get("example_index", tf.range(done, done + len(logits)))
       done += len(logits)
       yield indexes.numpy(), logits.numpy(), losses.numpy()
+
+  def predict_all(
+    self, model: ClassifierModel, path: str, count: int, batch_size: int, what: str | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [n, L] and losses [n] in the order of a file of `count` records.
+
+    Args: `what`, names a progress bar; None for no bar.
+    """
+    logits = np.zeros([count, self._num_outputs], np.float32)
+    losses = np.zeros([count], np.float32)
+    batches = self.predict(model, path, batch_size)
+    if what:
+      batches = inference.progress(batches, -(-count // batch_size), what)
+    for places, *values in batches:
+      logits[places], losses[places] = values
+    return logits, losses
+
+  def _function(self, model: ClassifierModel) -> Callable:
+    """Logits and losses of a batch, traced once for a model."""
+    if self._compute is None or self._compute[0] is not model:
+
+      @tf.function(autograph=False, reduce_retracing=True)
+      def compute(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = model(features, training=False)["logits"]
+        return logits, example_losses(logits, features["label_ids"], self._task_type)
+
+      self._compute = model, compute
+    return self._compute[1]
 
 
 def example_losses(logits: tf.Tensor, labels: tf.Tensor, task_type: str) -> tf.Tensor:

@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+from absl import logging
+
 from bert_tf.errors import UserError
 from bert_tf.tasks.classification import tables
 
@@ -160,23 +162,26 @@ class TableOptions:
   """Where a table keeps its texts and labels.
 
   Attributes:
-    text_column: name, or number with `header` false.
+    text_column: name, number from 0, or alternatives between commas, see `tables.Column`; so are
+      the other columns.
     text_pair_column: of the second text of a pair.
     label_column: of the label.
+    id_column: of what names an example in the predictions; default: split and line number.
     labels: in the order of their ids; default: those found in the training data, sorted.
     label_separator: between the labels of a multi-label example.
     task_type: one of `TASK_TYPES`.
-    header: whether the first row holds the names of the columns.
+    header: whether the first row holds the names of the columns; None: if a wanted one is there.
     files: split -> file; default: train.*, dev.* and test.* in the data directory.
   """
 
   text_column: str = "text"
   text_pair_column: str | None = None
   label_column: str = "label"
+  id_column: str | None = None
   labels: tuple[str, ...] = ()
   label_separator: str = ","
   task_type: str = CLASSIFICATION
-  header: bool = True
+  header: bool | None = None
   files: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -190,6 +195,13 @@ class TableProcessor(DataProcessor):
       raise UserError(
         f"--task_type: expected one of {', '.join(TASK_TYPES)}, found {options.task_type!r}"
       )
+    if options.task_type == MULTILABEL and not options.label_separator:
+      raise UserError("--label_separator: expected a character, found none; give one, such as ;")
+    if options.task_type == REGRESSION and options.labels:
+      raise UserError("--labels: expected none for a regression; leave them out")
+    repeated = [label for label in options.labels if options.labels.count(label) > 1]
+    if repeated:
+      raise UserError(f"--labels: expected every label once, found {repeated[0]!r} twice")
     self.task_type = options.task_type
     self._options = options
     self._labels = list(options.labels or known_labels)
@@ -202,18 +214,20 @@ class TableProcessor(DataProcessor):
     if not self._labels:
       found = {label for e in self.examples("train") for label in self.split_label(e.label)}
       self._labels = sorted(found, key=_natural_order)
-      if len(self._labels) < 2:
-        raise UserError(
-          f"expected at least two labels in the training data, found {self._labels}; check"
-          " --label_column, or give --labels"
-        )
+      _warn_of_numbers(self._labels)
+    if len(self._labels) < (1 if self.task_type == MULTILABEL else 2):
+      raise UserError(
+        f"expected at least two labels in the training data, found {self._labels}; check"
+        " --label_column, or give --labels"
+      )
     return self._labels
 
   def split_label(self, label: str | None) -> list[str]:
     """The labels of one example."""
     if self.task_type != MULTILABEL:
       return [label or ""]
-    return [part.strip() for part in (label or "").split(self._options.label_separator) if part]
+    parts = (label or "").split(self._options.label_separator)
+    return [part.strip() for part in parts if part.strip()]
 
   def examples(self, split: str) -> list[InputExample]:
     """See `DataProcessor`. Only the test set may lack the label column."""
@@ -221,27 +235,44 @@ class TableProcessor(DataProcessor):
       return self._train
     options = self._options
     path = self._file(split)
-    columns = [options.text_column, options.text_pair_column, options.label_column]
-    if split == "test":
-      columns[2] = None
+    columns = [
+      options.text_column,
+      options.text_pair_column,
+      options.label_column if split != "test" else None,
+      options.id_column,
+    ]
     found = [
-      InputExample(
-        f"{split}-{number}",
-        _text(text_a, path, number),
-        None if text_b is None else _text(text_b, path, number),
-        None if label is None else self._label(label),
-        f"{path}: line {number}",
-      )
-      for number, (text_a, text_b, label) in tables.read_table(path, columns, options.header)
+      self._example(split, f"{path}: line {number}", number, row)
+      for number, row in tables.read_table(path, columns, options.header)
     ]
     if split == "train":
       self._train = found
     return found
 
-  def _label(self, label: Any) -> str:
-    if isinstance(label, list):
-      return self._options.label_separator.join(str(part) for part in label)
-    return str(label).strip()
+  def _example(self, split: str, where: str, number: int, row: Sequence[Any]) -> InputExample:
+    text_a, text_b, label, name = row
+    return InputExample(
+      f"{split}-{number}" if name is None else str(name),
+      _text(text_a, where),
+      None if text_b is None else _text(text_b, where),
+      None if split == "test" else self._label(label, where),
+      where,
+    )
+
+  def _label(self, value: Any, where: str) -> str:
+    """A label as a string; of JSON it may be a number, and a list where there are several."""
+    if self.task_type == MULTILABEL:
+      parts = value if isinstance(value, list) else [] if value is None else [value]
+      if isinstance(value, list) and any(self._options.label_separator in str(p) for p in parts):
+        raise UserError(
+          f"{where}: expected labels without {self._options.label_separator!r}, found {value};"
+          " give another --label_separator"
+        )
+      return self._options.label_separator.join(str(part) for part in parts)
+    label = str(value).strip()
+    if value is None or isinstance(value, list | dict) or not label:
+      raise UserError(f"{where}: expected a label, found {value!r}; add it or remove the row")
+    return label
 
   def _file(self, split: str) -> str:
     given = self._options.files.get(split)
@@ -250,16 +281,19 @@ class TableProcessor(DataProcessor):
     pattern = os.path.join(glob.escape(self._data_dir), f"{split}.*")
     found = [p for p in sorted(glob.glob(pattern)) if p.endswith((".tsv", ".csv", ".jsonl"))]
     if len(found) != 1:
+      remedy = f"name it with --{split}_file"
+      if split == "train":
+        remedy += ", or name the labels with --labels if you do not train"
       raise UserError(
         f"expected one file {split}.tsv, {split}.csv or {split}.jsonl in {self._data_dir}, found"
-        f" {', '.join(map(os.path.basename, found)) or 'none'}; name it with --{split}_file"
+        f" {', '.join(map(os.path.basename, found)) or 'none'}; {remedy}"
       )
     return found[0]
 
 
-def _text(value: Any, path: str, number: int) -> str:
+def _text(value: Any, where: str) -> str:
   if not isinstance(value, str):
-    raise UserError(f"{path}: line {number}: expected a text, found {value!r}")
+    raise UserError(f"{where}: expected a text, found {value!r}")
   return value
 
 
@@ -269,6 +303,20 @@ def _natural_order(label: str) -> tuple[int, float, str]:
     return (0, float(label), label)
   except ValueError:
     return (1, 0.0, label)
+
+
+def _warn_of_numbers(labels: Sequence[str]) -> None:
+  """Points at --task_type where the labels look like measurements."""
+  try:
+    if any(float(label) != int(float(label)) for label in labels):
+      logging.warning(
+        "%d labels, which all are numbers, such as %s: are they to be predicted as numbers? Then"
+        " give --task_type=regression",
+        len(labels),
+        labels[0],
+      )
+  except (ValueError, OverflowError):
+    pass  # Words, or infinity.
 
 
 PROCESSORS: dict[str, type[DataProcessor]] = {

@@ -21,6 +21,7 @@ from bert_tf.tasks.classification import metrics
 from bert_tf.tasks.classification.features import LabelEncoder, record_spec, write_records
 from bert_tf.tasks.classification.processors import (
   CLASSIFICATION,
+  MULTILABEL,
   REGRESSION,
   InputExample,
   TableOptions,
@@ -29,7 +30,9 @@ from bert_tf.tasks.classification.processors import (
 from bert_tf.tasks.results import format_value, write_eval_results
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
+from bert_tf.training import run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
+from bert_tf.training.output_dir import complete_checkpoints
 
 LABEL_MAP = "label_map.json"
 
@@ -65,22 +68,13 @@ class ClassifierRunner:
     Raises:
       UserError: nothing to do, an unknown task, or files that are wrong or do not fit together.
     """
-    if not (flags.do_train or flags.do_eval or flags.do_predict):
-      raise UserError(
-        "expected --do_train, --do_eval or --do_predict, found none; give at least one"
-      )
+    _check_flags(flags)
     self._flags = flags
     self._config = BertConfig.from_json_file(flags.bert_config_file)
     self._config.check_sequence_length(flags.max_seq_length)
-    if flags.max_seq_length < 3:
-      raise UserError(
-        f"--max_seq_length: expected at least 3 ([CLS], [SEP] and text), found"
-        f" {flags.max_seq_length}"
-      )
     self._tokenizer = FullTokenizer(flags.vocab_file, flags.do_lower_case)
     self._config.check_vocabulary_size(len(self._tokenizer.vocab), flags.vocab_file)
-    if flags.init_checkpoint:
-      existing_checkpoint(flags.init_checkpoint)
+    _check_weights(flags)
     validate_case_matches_checkpoint(
       flags.do_lower_case, flags.init_checkpoint, self._tokenizer.vocab
     )
@@ -96,21 +90,32 @@ class ClassifierRunner:
     }  # fmt: skip
     self._encoder = LabelEncoder(self._processor)
     for examples in self._splits.values():
-      for example in examples:
-        self._encoder.encode(example)
+      self._check_labels(examples)
 
   def _known_labels(self) -> list[str]:
     """The labels of an earlier training in the output directory."""
     path = self._output(LABEL_MAP)
     if self._flags.do_train or not os.path.exists(path):
       return []
-    with open(path, encoding="utf-8") as file:
-      return list(json.load(file).values())
+    try:
+      with open(path, encoding="utf-8") as file:
+        return [str(label) for label in json.load(file).values()]
+    except (ValueError, AttributeError) as error:
+      raise UserError(
+        f"{path}: expected the labels by their ids, found {error}; remove it and give --labels"
+      ) from error
+
+  def _check_labels(self, examples: list[InputExample]) -> None:
+    for example in examples:
+      self._encoder.encode(example)
 
   def _read(self, split: str) -> list[InputExample]:
     examples = self._processor.examples(split)
     if not examples:
-      raise UserError(f"--data_dir: expected examples in the {split} set, found none")
+      raise UserError(
+        f"--data_dir: expected examples in the {split} set of {self._flags.task_name} in"
+        f" {self._flags.data_dir}, found none; the file holds a header and no row for this task"
+      )
     return examples
 
   @property
@@ -119,8 +124,36 @@ class ClassifierRunner:
     return len(self._splits["train"])
 
   def train(self, training: TrainingOptions, devices: DeviceOptions) -> None:
-    """Writes train.tf_record and what describes the model, then trains."""
-    path = self._write_records("train", "train.tf_record")
+    """Writes train.tf_record and what describes the model, then trains.
+
+    With `training.eval_steps` the dev set is evaluated on the way.
+
+    Raises:
+      UserError: the output directory holds a run of another model or with other labels.
+    """
+    run_config.check(self._config, training, devices, self._settings())
+    if training.eval_steps and "dev" not in self._splits:
+      self._splits["dev"] = self._read("dev")
+      self._check_labels(self._splits["dev"])
+    path = self._output("train.tf_record")
+    self._write_records("train", path)
+    self._describe()
+    task = self._task(path)
+    if training.eval_steps:
+      dev_path = self._output("eval.tf_record")
+      self._write_records("dev", dev_path)
+      task.evaluate_on(dev_path, self._truth(), self._flags.eval_batch_size)
+    logging.info("***** Running training *****")
+    logging.info("  Num examples = %d", self.num_train_examples)
+    logging.info("  Batch size = %d", training.train_batch_size)
+    logging.info("  Num steps = %d", training.num_train_steps)
+
+    from bert_tf.training import loop
+
+    loop.train(task, training, devices)
+
+  def _describe(self) -> None:
+    """Writes what belongs to the weights: the config, the vocabulary and the labels."""
     with atomic_writer(self._output("bert_config.json")) as file:
       file.write(self._config.to_json_string())
     with (
@@ -130,24 +163,19 @@ class ClassifierRunner:
       shutil.copyfileobj(source, file)
     if self._encoder.labels:
       self._write_json(LABEL_MAP, dict(enumerate(self._encoder.labels)))
-    logging.info("***** Running training *****")
-    logging.info("  Num examples = %d", self.num_train_examples)
-    logging.info("  Batch size = %d", training.train_batch_size)
-    logging.info("  Num steps = %d", training.num_train_steps)
 
-    from bert_tf.training import loop
-
-    loop.train(self._task(path), training, devices)
+  def _truth(self) -> np.ndarray:
+    """The labels of the dev set: int [n], float [n] or, for multi-label, float [n, L]."""
+    truth = np.array([self._encoder.encode(example) for example in self._splits["dev"]])
+    return truth if self._encoder.task_type == MULTILABEL else truth[:, 0]
 
   def evaluate(self, devices: DeviceOptions) -> None:
     """Writes eval_results.txt as the original does, and eval_metrics.json with more scores."""
-    path = self._write_records("dev", "eval.tf_record")
+    path = self._output("eval.tf_record")
+    self._write_records("dev", path)
     batch_size = self._flags.eval_batch_size
     logits, losses, step = self._predict(path, len(self._splits["dev"]), batch_size, devices)
-    truth = np.array([self._encoder.encode(example) for example in self._splits["dev"]])
-    if truth.shape[1] == 1:
-      truth = truth[:, 0]
-    scores = metrics.compute(logits, truth, self._encoder.task_type, self._encoder.labels)
+    scores = metrics.compute(logits, self._truth(), self._encoder.task_type, self._encoder.labels)
     results: dict[str, Any] = {
       "eval_loss": float(np.mean(losses)),
       "global_step": step,
@@ -169,7 +197,8 @@ class ClassifierRunner:
   def predict(self, devices: DeviceOptions) -> None:
     """Writes test_results.tsv as the original does, and predictions.jsonl with names."""
     examples = self._splits["test"]
-    path = self._write_records("test", "predict.tf_record")
+    path = self._output("predict.tf_record")
+    self._write_records("test", path)
     logits, _, _ = self._predict(path, len(examples), self._flags.predict_batch_size, devices)
     outputs = metrics.probabilities(logits, self._encoder.task_type)
     with atomic_writer(self._output("test_results.tsv")) as file:
@@ -200,12 +229,7 @@ class ClassifierRunner:
     task = self._task()
     flags = self._flags
     model, step = inference.load_newest(task, flags.output_dir, flags.init_checkpoint, devices)
-    logits = np.zeros([count, self._encoder.num_outputs], np.float32)
-    losses = np.zeros([count], np.float32)
-    batches = task.predict(model, path, batch_size)
-    for places, *values in inference.progress(batches, -(-count // batch_size), "predict"):
-      logits[places], losses[places] = values
-    return logits, losses, step
+    return *task.predict_all(model, path, count, batch_size, os.path.basename(path)), step
 
   def _task(self, train_file: str | None = None):
     from bert_tf.tasks.classification.model import ClassificationTask
@@ -219,14 +243,22 @@ class ClassifierRunner:
       self._flags.pad_to_max_length,
     )
     task.allow_missing = (*task.allow_missing, *self._flags.allow_missing)
+    task.settings = self._settings()
     return task
 
-  def _write_records(self, split: str, name: str) -> str:
-    path = self._output(name)
+  def _settings(self) -> dict[str, Any]:
+    """What makes a run another one if it changes, see `training.run_config`."""
+    return {
+      "task_name": self._flags.task_name.lower(),
+      "task_type": self._encoder.task_type,
+      "max_seq_length": self._flags.max_seq_length,
+      "labels": self._encoder.labels,
+    }
+
+  def _write_records(self, split: str, path: str) -> None:
     write_records(
       path, self._splits[split], self._encoder, self._flags.max_seq_length, self._tokenizer
     )
-    return path
 
   def _write_json(self, name: str, value: Any) -> None:
     with atomic_writer(self._output(name)) as file:
@@ -235,3 +267,25 @@ class ClassifierRunner:
 
   def _output(self, name: str) -> str:
     return os.path.join(self._flags.output_dir, name)
+
+
+def _check_flags(flags: ClassifierRun) -> None:
+  if not (flags.do_train or flags.do_eval or flags.do_predict):
+    raise UserError("expected --do_train, --do_eval or --do_predict, found none; give at least one")
+  if flags.max_seq_length < 3:
+    raise UserError(
+      f"--max_seq_length: expected at least 3 ([CLS], [SEP] and text), found {flags.max_seq_length}"
+    )
+  for name in ("eval_batch_size", "predict_batch_size"):
+    if getattr(flags, name) < 1:
+      raise UserError(f"--{name}: expected at least 1, found {getattr(flags, name)}")
+
+
+def _check_weights(flags: ClassifierRun) -> None:
+  if flags.init_checkpoint:
+    existing_checkpoint(flags.init_checkpoint)
+  elif not flags.do_train and not complete_checkpoints(flags.output_dir):
+    raise UserError(
+      f"expected a checkpoint in --output_dir ({flags.output_dir}), found none; train first, or"
+      " give --init_checkpoint"
+    )

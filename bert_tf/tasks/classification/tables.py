@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bert_tf.errors import UserError
@@ -20,33 +21,27 @@ Row = list[str]
 def read_tsv(path: str) -> Iterator[tuple[int, Row]]:
   """Yields (line number from 1, columns) of a tab-separated file; quotes are ordinary characters.
 
-  This is how the original reads its tasks (`DataProcessor._read_tsv`).
+  This is how the original reads its tasks (`DataProcessor._read_tsv`). Empty lines at the end are
+  left out; one between rows is refused, as the original fails there too.
 
   Raises:
-    UserError: no such file, nothing in it, or a line that is no UTF-8.
+    UserError: no such file, nothing in it, an empty line, or a line that is no UTF-8.
   """
   yield from _read_delimited(path, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
 def read_csv(path: str) -> Iterator[tuple[int, Row]]:
-  """Yields (line number from 1, columns) of a comma-separated file with quoted fields.
+  """Yields (number from 1 of a row's first line, columns) of a file with commas and quotes.
 
   Raises:
     UserError: as `read_tsv`, and for a quote that is never closed.
   """
-  last = 0
-  for number, row in _read_delimited(path, delimiter=",", strict=True):
-    if number - last > _MOST_LINES_IN_A_FIELD:
-      raise UserError(
-        f"{path}: line {last + 1}: expected a row, found a quoted field over"
-        f" {number - last} lines; close its quote, or double the quotes inside of it"
-      )
-    last = number
-    yield number, row
+  yield from _read_delimited(path, delimiter=",", strict=True)
 
 
 def _read_delimited(path: str, **options: Any) -> Iterator[tuple[int, Row]]:
   existing_file(path, "data file")
+  empty_line = None
   with open(path, encoding="utf-8-sig", newline="\n") as file:
     rows = csv.reader(file, **options)
     while True:
@@ -61,7 +56,19 @@ def _read_delimited(path: str, **options: Any) -> Iterator[tuple[int, Row]]:
         raise UserError(
           f"{path}: line {start}: expected a row, found: {error}; mend the line, or close its quote"
         ) from error
-      yield rows.line_num, row
+      if rows.line_num - start >= _MOST_LINES_IN_A_FIELD:
+        raise UserError(
+          f"{path}: line {start}: expected a row, found a quoted field over"
+          f" {rows.line_num - start + 1} lines; close its quote, or double the quotes inside of it"
+        )
+      if not row:
+        empty_line = empty_line or start
+      elif empty_line:
+        raise UserError(
+          f"{path}: line {empty_line}: expected a row, found an empty line; remove it"
+        )
+      else:
+        yield start, row
 
 
 def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -79,18 +86,23 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
           values = json.loads(line)
           if not isinstance(values, dict):
             raise UserError(
-              f"{path}: line {number}: expected a JSON object, found {type(values).__name__}"
+              f"{path}: line {number}: expected a JSON object, found {type(values).__name__}; write"
+              " one object a line"
             )
           yield number, values
     except UnicodeDecodeError as error:
       raise _not_utf8(path, error) from error
-    except json.JSONDecodeError as error:
-      raise UserError(f"{path}: line {number}: expected a JSON object, found: {error}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+      raise UserError(
+        f"{path}: line {number}: expected a JSON object, found: {error}; write one object a line"
+      ) from error
 
 
 def _not_utf8(path: str, error: UnicodeDecodeError) -> UserError:
   with open(path, "rb") as file:
     for number, line in enumerate(file, start=1):
+      if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return UserError(f"{path}: expected UTF-8, found UTF-16; convert the file to UTF-8")
       try:
         line.decode("utf-8")
       except UnicodeDecodeError as found:
@@ -101,37 +113,121 @@ def _not_utf8(path: str, error: UnicodeDecodeError) -> UserError:
   return UserError(f"{path}: expected UTF-8, found {error.reason}; convert the file to UTF-8")
 
 
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """How a table's column is named.
+
+  `spec` is a name, a number from 0, or several of them between commas, of which the first that a
+  file has is taken: "sentence,3" is the column `sentence`, and where the file has no row of names
+  column 3.
+  """
+
+  spec: str
+
+  @property
+  def names(self) -> list[str]:
+    """The names among the alternatives; first the whole, as names may hold commas."""
+    parts = [part.strip() for part in self.spec.split(",")]
+    return [name for name in dict.fromkeys([self.spec, *parts]) if name and not name.isdecimal()]
+
+  @property
+  def number(self) -> int | None:
+    """The number among the alternatives, if any."""
+    numbers = [int(part) for part in self.spec.split(",") if part.strip().isdecimal()]
+    return numbers[0] if numbers else None
+
+
 def read_table(
-  path: str, columns: list[str | None], header: bool = True
+  path: str, columns: Sequence[str | None], header: bool | None = None
 ) -> Iterator[tuple[int, list[Any]]]:
   """Yields (line number, the values of the wanted columns) of a .tsv, .csv or .jsonl file.
 
   Args:
     path: what kind it is follows from its name; anything but .csv, .json and .jsonl is TSV.
-    columns: names, or with `header` false numbers from 0; None stands for a column that is not
-      wanted, its values are None.
-    header: whether the first row of a TSV or CSV file holds names.
+    columns: see `Column`; None stands for a column that is not wanted, its values are None.
+    header: whether the first row of a TSV or CSV file holds names; None: it does if one of the
+      wanted names is in it.
 
   Raises:
-    UserError: a column that the file lacks (its columns are listed), a row with too few, or as
-      the readers above.
+    UserError: a column that the file lacks (its columns are listed), a row with more or fewer
+      columns than the first, no row at all, or as the readers above.
   """
+  wanted = [None if spec is None else Column(spec) for spec in columns]
   extension = os.path.splitext(path)[1].lower()
   if extension in (".jsonl", ".json"):
-    for number, values in read_json_lines(path):
-      missing = [name for name in columns if name is not None and name not in values]
-      if missing:
+    rows = _json_rows(path, wanted)
+  else:
+    rows = _delimited_rows(path, wanted, header, read_csv if extension == ".csv" else read_tsv)
+  empty = True
+  for row in rows:
+    empty = False
+    yield row
+  if empty:
+    raise UserError(f"{path}: expected rows, found none; add examples")
+
+
+def _json_rows(path: str, columns: list[Column | None]) -> Iterator[tuple[int, list[Any]]]:
+  for number, values in read_json_lines(path):
+    row = []
+    for column in columns:
+      key = next((n for n in (column.spec, *column.names) if n in values), None) if column else None
+      if column and key is None:
         raise UserError(
-          f"{path}: line {number}: expected the key {missing[0]!r}, found {', '.join(values)}"
+          f"{path}: line {number}: expected the key {column.spec!r}, found"
+          f" {', '.join(values) or 'none'}"
         )
-      yield number, [None if name is None else values[name] for name in columns]
-    return
-  rows = (read_csv if extension == ".csv" else read_tsv)(path)
-  indexes = _column_indexes(path, next(rows)[1], columns) if header else _numbers(columns)
+      row.append(None if key is None else values[key])
+    yield number, row
+
+
+def _delimited_rows(
+  path: str, columns: list[Column | None], header: bool | None, reader: Any
+) -> Iterator[tuple[int, list[Any]]]:
+  rows = reader(path)
+  first = next(rows, None)
+  if first is None:
+    raise UserError(f"{path}: expected rows, found none; add examples")
+  names = first[1]
+  if header is None:
+    header = any(name in names for column in columns if column for name in column.names)
+  indexes = [
+    None if c is None else _index(path, c, names if header else None, first) for c in columns
+  ]
   needed = max((index for index in indexes if index is not None), default=-1) + 1
-  for number, row in rows:
-    check_columns(path, number, row, needed)
-    yield number, [None if index is None else row[index] for index in indexes]
+  if not header:
+    yield _values(path, first, indexes, needed, len(names))
+  for row in rows:
+    yield _values(path, row, indexes, needed, len(names))
+
+
+def _index(path: str, column: Column, names: Row | None, first: tuple[int, Row]) -> int:
+  """Where the column is; `names` are those of the header, if there is one."""
+  if names is not None:
+    for name in column.names:
+      if names.count(name) > 1:
+        raise UserError(f"{path}: expected one column {name!r}, found {names.count(name)}")
+      if name in names:
+        return names.index(name)
+  if column.number is not None:
+    return column.number
+  found = ", ".join(repr(name[:40]) for name in first[1])
+  raise UserError(
+    f"{path}: expected a column {column.spec!r}, found {found} in line {first[0]}; name one of"
+    " these, or, if the file has no row of names, give the column's number, from 0"
+  )
+
+
+def _values(
+  path: str, row: tuple[int, Row], indexes: list[int | None], needed: int, width: int
+) -> tuple[int, list[Any]]:
+  number, values = row
+  check_columns(path, number, values, needed)
+  if len(values) > width:
+    raise UserError(
+      f"{path}: line {number}: expected {width} columns as in the first row, found {len(values)};"
+      " remove the separator from the text"
+    )
+  return number, [None if index is None else values[index] for index in indexes]
 
 
 def check_columns(path: str, number: int, row: Row, needed: int) -> None:
@@ -141,23 +237,3 @@ def check_columns(path: str, number: int, row: Row, needed: int) -> None:
       f"{path}: line {number}: expected at least {needed} columns, found {len(row)}; are they"
       " separated as the file's name says?"
     )
-
-
-def _column_indexes(path: str, names: Row, columns: list[str | None]) -> list[int | None]:
-  for name in columns:
-    if name is not None and name not in names:
-      raise UserError(
-        f"{path}: expected a column {name!r}, found {', '.join(names)}; name one of these, or"
-        " pass --noheader and give the number of the column, from 0"
-      )
-  return [None if name is None else names.index(name) for name in columns]
-
-
-def _numbers(columns: list[str | None]) -> list[int | None]:
-  for column in columns:
-    if column is not None and not column.isdecimal():
-      raise UserError(
-        f"--noheader: expected the numbers of columns, from 0, found {column!r}; give a number, or"
-        " leave --noheader out"
-      )
-  return [None if column is None else int(column) for column in columns]
