@@ -18,11 +18,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
+from bert_tf.data import records
 from bert_tf.errors import UserError
+from bert_tf.serving import card, deployment
 
 # A fresh process imports TensorFlow and loads the bundle twice; a hang must not last for ever.
 _CHECK_SECONDS = 1800
+CARD_FILE = "README.md"
 
 Samples = Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]
 
@@ -56,7 +60,8 @@ def write(
   Args:
     module: holds all variables of the signatures.
     signatures: concrete functions by name.
-    assets: file name -> content of text files that travel with the bundle.
+    assets: file name -> content of text files that travel with the bundle; a model card among
+      them is put beside the graph.
     samples: signature -> (inputs, outputs that the Python pipeline gives for them).
     options: where to write.
 
@@ -71,6 +76,7 @@ def write(
   with _scratch(options.export_dir) as scratch:
     saved = os.path.join(scratch, "saved")
     _save(module, signatures, assets, saved, scratch)
+    _write_warmup(saved, samples, deployment.model_name(options.export_dir))
     if options.check:
       # Elsewhere than where it was saved: a path that got into the graph would show.
       moved = os.path.join(scratch, "moved", "1")
@@ -82,6 +88,7 @@ def write(
       os.rename(saved, path)
     except OSError as error:
       raise UserError(f"cannot write {path}: {error.strerror}; give another version") from error
+  deployment.write(options.export_dir)
   return path
 
 
@@ -114,17 +121,34 @@ def _scratch(export_dir: str):
 
 def _save(module, signatures, assets: Mapping[str, str], saved: str, scratch: str) -> None:
   sources = []
+  assets = dict(assets)
+  model_card = assets.pop(CARD_FILE, "")
   for name, content in assets.items():
     path = os.path.join(scratch, name)
     with open(path, "w", encoding="utf-8", newline="") as file:
       file.write(content)
     sources.append(tf.saved_model.Asset(path))
   module.assets = sources
+  verbosity = logging.get_verbosity()
   try:
+    # TensorFlow notes every renamed input of every signature.
+    logging.set_verbosity(logging.WARNING)
     tf.saved_model.save(module, saved, signatures=signatures)
   except (tf.errors.OpError, OSError) as error:
     raise UserError(f"cannot write the export: {str(error).splitlines()[0]}") from error
-  os.chmod(saved, 0o755)
+  finally:
+    logging.set_verbosity(verbosity)
+  with open(os.path.join(saved, CARD_FILE), "w", encoding="utf-8") as file:
+    file.write(model_card)
+
+
+def _write_warmup(saved: str, samples: Samples, name: str) -> None:
+  requests = card.warmup_requests(samples, name)
+  if not requests:
+    return
+  with records.RecordWriter(os.path.join(saved, card.WARMUP_FILE)) as writer:
+    for request in requests:
+      writer.write(request)
 
 
 def check(bundles: Sequence[tuple[str, Samples]]) -> None:

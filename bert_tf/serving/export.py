@@ -11,7 +11,7 @@ import keras
 from bert_tf import checkpoints, heads, modeling
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.serving import bundle, modules, samples
+from bert_tf.serving import bundle, card, modules, samples
 from bert_tf.serving.bundle import ExportOptions
 from bert_tf.serving.encoder_module import EncoderModule
 from bert_tf.serving.pretraining_module import PretrainingModule
@@ -204,6 +204,7 @@ def _write(
     **text,
     **facts,
     "dtype": options.dtype,
+    "checked": options.check,
     "required_ops": list(tokenizer.required_ops),
   }
   assets = {
@@ -213,4 +214,6 @@ def _write(
   }
   if labels:
     assets["labels.txt"] = "".join(f"{label}\n" for label in labels)
-  return bundle.write(module, module.signatures(bool(facts["pairs"])), assets, checked, options)
+  signatures = module.signatures(bool(facts["pairs"]))
+  assets[bundle.CARD_FILE] = card.model_card(described, module.config, labels, signatures)
+  return bundle.write(module, signatures, assets, checked, options)

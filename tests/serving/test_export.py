@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -14,9 +13,32 @@ from bert_tf.serving import bundle, export, locate, modules
 
 def test_all_kinds_pass_their_check_in_a_fresh_process(exports):
   for path in exports.values():
-    assert sorted(os.listdir(path.parent)) == [path.name], "something was left behind"
+    assert sorted(os.listdir(path.parent)) == [path.name, "serving"], "something was left behind"
     assert (path / "assets" / "vocab.txt").exists()
     assert locate.facts(str(path))["required_ops"]
+
+
+def test_the_card_names_what_a_server_needs(exports):
+  card = (exports["classifier"] / "README.md").read_text()
+  assert "| `pairs` | `text` string [B], `text_pair` string [B] |" in card
+  assert "`FastBertNormalize`" in card and "Labels, in the order of the outputs: no, yes." in card
+  assert '{"instances": [{"text": "Some [MASK] text."}]}' in card
+
+
+def test_warmup_requests_can_be_answered(exports):
+  prediction_log_pb2 = pytest.importorskip(
+    "tensorflow_serving.apis.prediction_log_pb2", reason="needs the extra serving"
+  )
+  path = exports["classifier"] / "assets.extra" / "tf_serving_warmup_requests"
+  signatures = tf.saved_model.load(str(exports["classifier"])).signatures
+  answered = set()
+  for record in tf.data.TFRecordDataset(str(path)):
+    log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+    request = log.predict_log.request
+    inputs = {name: tf.constant(tf.make_ndarray(t)) for name, t in request.inputs.items()}
+    signatures[request.model_spec.signature_name](**inputs)
+    answered.add(request.model_spec.signature_name)
+  assert answered == {"serving_default", "pairs", "tensors", "examples", "tokenize"}
 
 
 def test_served_probabilities_equal_test_results(exports, golden):
@@ -97,28 +119,29 @@ def test_encoder_vectors(exports, golden, config):
   np.testing.assert_allclose(embedded["mean"], means, atol=1e-5)
 
 
-def test_a_bundle_that_answers_otherwise_is_removed(golden, config, text_options, tmp_path):
+def test_a_bundle_that_answers_otherwise_fails_its_check(exports):
   expected = {"probabilities": np.array([[0.5, 0.5]], np.float32)}
   sample = {"serving_default": ({"text": np.array(["the house"], object)}, expected)}
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(export.samples, "classifier", lambda *unused: sample)
-    with pytest.raises(UserError, match="TF2 loader, signature serving_default"):
-      export.export_classifier(
-        str(golden / "tiny_heads_ckpt"),
-        config,
-        text_options,
-        ["no", "yes"],
-        export.ExportOptions(str(tmp_path)),
-      )
+  with pytest.raises(UserError, match="TF2 loader, signature serving_default: output prob"):
+    bundle.check([(str(exports["classifier"]), sample)])
+
+
+def test_a_bundle_that_fails_its_check_is_removed(tmp_path, monkeypatch):
+  class Module(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def answer(self, text):
+      return {"text": text}
+
+  def fail(bundles):
+    assert os.path.exists(os.path.join(bundles[0][0], "saved_model.pb"))
+    raise UserError("it answers otherwise")
+
+  monkeypatch.setattr(bundle, "check", fail)
+  module = Module()
+  signatures = {"serving_default": module.answer.get_concrete_function()}
+  with pytest.raises(UserError, match="it answers otherwise"):
+    bundle.write(module, signatures, {}, {}, export.ExportOptions(str(tmp_path)))
   assert os.listdir(tmp_path) == []
-
-
-def test_a_damaged_bundle_is_refused(exports, tmp_path):
-  shutil.copytree(exports["classifier"], tmp_path / "1")
-  index = tmp_path / "1" / "variables" / "variables.index"
-  index.write_bytes(index.read_bytes()[:100])
-  with pytest.raises(UserError, match="failed its check"):
-    bundle.check([(str(tmp_path / "1"), {})])
 
 
 @pytest.mark.parametrize(

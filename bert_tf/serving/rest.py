@@ -1,0 +1,147 @@
+"""The REST endpoints of TensorFlow Serving, metrics for Prometheus, and a page to try the model."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import json
+import secrets
+import time
+from typing import Any
+
+from aiohttp import web
+
+from bert_tf.serving import json_format, metadata
+from bert_tf.serving.batching import Batcher
+from bert_tf.serving.metrics import Metrics
+from bert_tf.serving.servable import RequestError
+from bert_tf.serving.versions import VersionManager
+
+_HTTP_STATUS = {
+  "INVALID_ARGUMENT": 400,
+  "NOT_FOUND": 404,
+  "UNIMPLEMENTED": 501,
+  "RESOURCE_EXHAUSTED": 503,
+  "UNAVAILABLE": 503,
+  "DEADLINE_EXCEEDED": 504,
+}
+
+
+class RestApi:
+  """Answers HTTP requests for one model."""
+
+  def __init__(
+    self,
+    name: str,
+    versions: VersionManager,
+    metrics: Metrics,
+    max_body: int,
+    request_seconds: float,
+  ):
+    """Args: the model's name; what serves it; most bytes of a body; seconds for a request."""
+    self._name = name
+    self._versions = versions
+    self._metrics = metrics
+    self._request_seconds = request_seconds
+    self.app = web.Application(client_max_size=max_body, middlewares=[self._errors])
+    model = "/v1/models/{name:[^/:]+}"
+    for prefix in (model, model + r"/versions/{version:\d{1,18}}"):
+      self.app.router.add_get(prefix, self._status)
+      self.app.router.add_get(prefix + "/metadata", self._metadata)
+      self.app.router.add_post(prefix + ":{method:[a-z]+}", self._ask)
+    self.app.router.add_get("/metrics", self._prometheus)
+    self.app.router.add_get("/monitoring/prometheus/metrics", self._prometheus)
+    self.app.router.add_get("/", self._page)
+    self.app.router.add_get("/about.json", self._about)
+
+  @web.middleware
+  async def _errors(self, request: web.Request, handler) -> web.StreamResponse:
+    """Every failure becomes a status and {"error": ...}."""
+    started = time.monotonic()
+    try:
+      response = await handler(request)
+    except RequestError as error:
+      response = _error(str(error), _HTTP_STATUS.get(error.code, 500))
+    except asyncio.TimeoutError:
+      response = _error("the request took too long", 504)
+    except web.HTTPException as error:
+      response = _error(error.reason, error.status)
+    self._metrics.count("rest", request.method, str(response.status), time.monotonic() - started)
+    return response
+
+  def _check_name(self, request: web.Request) -> None:
+    if request.match_info["name"] != self._name:
+      found = request.match_info["name"][:80]
+      raise RequestError(f"expected the model {self._name}, found {found!r}", "NOT_FOUND")
+
+  def _batcher(self, request: web.Request):
+    self._check_name(request)
+    version = request.match_info.get("version")
+    return self._versions.batcher(int(version) if version else None)
+
+  async def _ask(self, request: web.Request) -> web.Response:
+    batcher = self._batcher(request)
+    method = request.match_info["method"]
+    if method in ("classify", "regress"):
+      raise RequestError(f"expected :predict, found :{method}, which no signature answers")
+    if method != "predict":
+      raise RequestError(f"expected :predict, found :{method[:40]}", "NOT_FOUND")
+    text = await asyncio.wait_for(self._predict(request, batcher), self._request_seconds)
+    return web.Response(text=text, content_type="application/json")
+
+  async def _predict(self, request: web.Request, batcher: Batcher) -> str:
+    body = await request.read()
+    # Parsing megabytes of JSON here would hold up everybody else.
+    name, inputs, in_rows = await asyncio.to_thread(
+      json_format.parse_request, body, batcher.servable
+    )
+    outputs = await asyncio.wrap_future(batcher.submit(name, inputs))
+
+    def response() -> str:
+      return json.dumps(json_format.format_response(outputs, in_rows), ensure_ascii=False) + "\n"
+
+    return await asyncio.to_thread(response)
+
+  async def _status(self, request: web.Request) -> web.Response:
+    self._check_name(request)
+    version = request.match_info.get("version")
+    states = [s for s in self._versions.statuses() if version in (None, str(s.version))]
+    if not states:
+      raise RequestError(f"version {version} is not served", "NOT_FOUND")
+    return web.json_response({"model_version_status": [metadata.status_json(s) for s in states]})
+
+  async def _metadata(self, request: web.Request) -> web.Response:
+    servable = self._batcher(request).servable
+    return web.json_response(metadata.metadata_json(self._name, servable))
+
+  async def _prometheus(self, unused_request: web.Request) -> web.Response:
+    self._metrics.set_waiting(self._versions.batcher().waiting_rows)
+    return web.Response(body=self._metrics.text(), headers={"Content-Type": Metrics.CONTENT_TYPE})
+
+  async def _about(self, unused_request: web.Request) -> web.Response:
+    """What the page needs to know of the model."""
+    servable = self._versions.batcher().servable
+    about: dict[str, Any] = {
+      "name": self._name,
+      "version": servable.version,
+      "task": servable.facts.get("task", "unknown"),
+      "signatures": {
+        name: sorted(definition.inputs) for name, definition in servable.signatures.items()
+      },
+    }
+    return web.json_response(about)
+
+  async def _page(self, unused_request: web.Request) -> web.Response:
+    page = importlib.resources.files("bert_tf.serving").joinpath("page.html").read_text("utf-8")
+    nonce = secrets.token_urlsafe(16)
+    policy = (
+      f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}';"
+      " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
+    text = page.replace("@NONCE@", nonce)
+    return web.Response(text=text, content_type="text/html", headers=headers)
+
+
+def _error(message: str, status: int) -> web.Response:
+  return web.json_response({"error": message}, status=status)

@@ -1,0 +1,120 @@
+"""Watches a model's directory and serves its newest version that is sound."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable
+
+from absl import logging
+
+from bert_tf.errors import UserError
+from bert_tf.serving import locate
+from bert_tf.serving.batching import Batcher, BatchingOptions
+from bert_tf.serving.servable import RequestError, Servable
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+  """What became of a version: state as TensorFlow Serving names it, and the reason."""
+
+  version: int
+  state: str
+  error: str = ""
+
+
+class VersionManager:
+  """Holds the version that is served, and replaces it while requests go on."""
+
+  def __init__(
+    self,
+    model_dir: str,
+    options: BatchingOptions,
+    observe: Callable[[str, int], None] = lambda signature, rows: None,
+  ):
+    """Loads the newest sound version.
+
+    Args:
+      model_dir: a directory with numbered versions, or one version.
+      options: how requests are put together.
+      observe: see `Batcher`.
+
+    Raises:
+      UserError: there is no version, or none can be loaded.
+    """
+    newest = locate.find(model_dir)
+    self._single = newest == model_dir
+    self._model_dir = model_dir
+    self._options = options
+    self._observe = observe
+    self._lock = threading.Lock()
+    self._refused: dict[int, VersionStatus] = {}
+    self._current: Batcher | None = None
+    self._stop = threading.Event()
+    self.refresh()
+    if self._current is None:
+      reasons = "; ".join(f"{s.version}: {s.error}" for s in self._refused.values())
+      raise UserError(f"{model_dir}: expected a version that can be loaded, found {reasons}")
+
+  def _versions(self) -> list[tuple[int, str]]:
+    """Number and directory, the newest first."""
+    if self._single:
+      name = os.path.basename(os.path.abspath(self._model_dir))
+      return [(int(name) if name.isdigit() else 1, self._model_dir)]
+    numbers = locate.versions(self._model_dir)
+    return [(n, os.path.join(self._model_dir, str(n))) for n in reversed(numbers)]
+
+  def refresh(self) -> None:
+    """Loads a newer version if there is one; a broken one is noted and the old one goes on."""
+    current = self._current.servable.version if self._current else 0
+    for version, path in self._versions():
+      if version <= current:
+        return
+      if version in self._refused:
+        continue
+      try:
+        batcher = Batcher(Servable(path, version), self._options, self._observe)
+      except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        logging.error("version %d is refused: %s", version, reason)
+        self._refused[version] = VersionStatus(version, "END", reason)
+        continue
+      with self._lock:
+        old, self._current = self._current, batcher
+      logging.info("serving version %d", version)
+      if old:
+        old.close()
+      return
+
+  def watch(self, seconds: float) -> None:
+    """Looks for new versions at intervals, in a thread, until `close`."""
+
+    def look() -> None:
+      while not self._stop.wait(seconds):
+        self.refresh()
+
+    threading.Thread(target=look, name="version-watcher", daemon=True).start()
+
+  def batcher(self, version: int | None = None) -> Batcher:
+    """What serves `version`, or the newest; raises RequestError where it is not served."""
+    with self._lock:
+      current = self._current
+    if current is None or version not in (None, current.servable.version):
+      raise RequestError(f"version {version} is not served", "NOT_FOUND")
+    return current
+
+  def statuses(self) -> list[VersionStatus]:
+    """The version that is served and those that were refused."""
+    with self._lock:
+      current = self._current
+    served = [VersionStatus(current.servable.version, "AVAILABLE")] if current else []
+    return [*served, *self._refused.values()]
+
+  def close(self) -> None:
+    """Stops watching, answers what waits, and frees the model."""
+    self._stop.set()
+    with self._lock:
+      current, self._current = self._current, None
+    if current:
+      current.close()

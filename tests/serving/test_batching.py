@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from bert_tf.serving.batching import Batcher, BatchingOptions
+from bert_tf.serving.servable import RequestError
+
+
+class Doubler:
+  """A servable without a model: counts its runs and can be held up."""
+
+  version = 1
+
+  def __init__(self):
+    self.sizes = []
+    self.gate = threading.Event()
+    self.gate.set()
+    self.closed = False
+
+  def check(self, name, inputs):
+    return len(inputs["x"])
+
+  def run(self, name, inputs):
+    self.gate.wait(20)
+    if (inputs["x"] < 0).any():
+      raise RequestError("negative")
+    self.sizes.append(inputs["x"].shape)
+    return {"y": inputs["x"] * 2}
+
+  def close(self):
+    self.closed = True
+
+
+def rows(*values):
+  return {"x": np.array(values)}
+
+
+@pytest.fixture
+def doubler():
+  return Doubler()
+
+
+def batcher(doubler, **options):
+  return Batcher(doubler, BatchingOptions(**{"num_threads": 1, "timeout_ms": 20, **options}))
+
+
+def test_what_waits_is_answered_together_and_apart(doubler):
+  doubler.gate.clear()
+  batch = batcher(doubler, max_batch_size=4)
+  futures = [batch.submit("s", rows([i])) for i in range(9)]
+  doubler.gate.set()
+  assert [future.result(20)["y"].tolist() for future in futures] == [[[2 * i]] for i in range(9)]
+  assert max(size[0] for size in doubler.sizes) == 4 and len(doubler.sizes) < 9
+  batch.close()
+  assert doubler.closed
+
+
+def test_a_bad_request_spoils_no_other(doubler):
+  doubler.gate.clear()
+  batch = batcher(doubler)
+  futures = [batch.submit("s", rows([value])) for value in (1, -1, 3)]
+  doubler.gate.set()
+  assert futures[0].result(20)["y"] == [[2]] and futures[2].result(20)["y"] == [[6]]
+  with pytest.raises(RequestError, match="negative"):
+    futures[1].result(20)
+  batch.close()
+
+
+def test_rows_of_different_lengths_are_padded(doubler):
+  doubler.gate.clear()
+  batch = batcher(doubler)
+  first = batch.submit("s", rows([0]))  # Keeps the only thread busy.
+  futures = [batch.submit("s", rows([1, 2, 3])), batch.submit("s", rows([4], [5]))]
+  doubler.gate.set()
+  first.result(20)
+  assert futures[0].result(20)["y"].tolist() == [[2, 4, 6]]
+  assert [row[0] for row in futures[1].result(20)["y"].tolist()] == [8, 10]
+  batch.close()
+
+
+def test_the_queue_is_bounded(doubler):
+  doubler.gate.clear()
+  batch = batcher(doubler, max_queue=2, max_batch_size=1)
+  futures, refused = [], 0
+  for i in range(8):
+    try:
+      futures.append(batch.submit("s", rows([i])))
+    except RequestError as error:
+      assert error.code == "UNAVAILABLE"
+      refused += 1
+  doubler.gate.set()
+  assert refused >= 5 and all(future.result(20) for future in futures)
+  with pytest.raises(RequestError, match="at most 256 rows"):
+    batch.submit("s", {"x": np.zeros([257, 1])})
+  batch.close()
+
+
+def test_closing_answers_what_waits(doubler):
+  doubler.gate.clear()
+  batch = batcher(doubler)
+  futures = [batch.submit("s", rows([i])) for i in range(3)]
+  threading.Timer(0.2, doubler.gate.set).start()
+  batch.close()
+  assert all(future.done() for future in futures)
+  with pytest.raises(RequestError, match="unloaded"):
+    batch.submit("s", rows([1]))
