@@ -37,17 +37,20 @@ class Agreement:
     if self._alone:
       return
     total, squares = self._sum([number, number * number])
-    workers = len(self._strategy.cluster_resolver.cluster_spec().job_tasks("worker"))
+    workers = self._num_workers
     if squares * workers != total * total:
       raise UserError(
         f"expected all workers to see {what}, found different ones (here: {number}); give an"
         " --output_dir on a file system that all workers share"
       )
 
+  @property
+  def _num_workers(self) -> int:
+    return len(self._strategy.cluster_resolver.cluster_spec().job_tasks("worker"))
+
   def _sum(self, values: Sequence[float]) -> list[float]:
-    local = self._strategy.extended.num_replicas_in_sync // len(
-      self._strategy.cluster_resolver.cluster_spec().job_tasks("worker")
-    )
+    # Every replica of a worker adds the worker's values.
+    local = self._strategy.num_replicas_in_sync // self._num_workers
     total = _all_reduce(self._strategy, tf.constant([float(v) for v in values], tf.float64))
     return [float(v) / local for v in total.numpy()]
 
@@ -55,7 +58,9 @@ class Agreement:
 @tf.function(autograph=False)
 def _all_reduce(strategy: tf.distribute.Strategy, values: tf.Tensor) -> tf.Tensor:
   def on_replica(x: tf.Tensor) -> tf.Tensor:
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
+    return tf.distribute.get_replica_context().all_reduce(
+      tf.distribute.ReduceOp.SUM, tf.identity(x)
+    )
 
   result = strategy.run(on_replica, args=(values,))
   return strategy.experimental_local_results(result)[0]

@@ -41,6 +41,7 @@ def describe(strategy: tf.distribute.Strategy, global_batch_size: int) -> str:
   """One line on the devices and the share of the batch that each computes."""
   replicas = strategy.num_replicas_in_sync
   kind = type(strategy).__name__.removesuffix("V2").removesuffix("V1")
+  kind = kind.replace("CollectiveAllReduce", "MultiWorkerMirrored")
   return (
     f"{kind}: {replicas} replica(s), {global_batch_size // replicas} of {global_batch_size}"
     " examples of a batch each"

@@ -1,4 +1,4 @@
-"""Training runs for the tests of this directory: a task from golden batches, and whole processes."""
+"""For the tests of this directory: tasks on golden batches, and runs in processes of their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import socket
 from collections.abc import Callable
 
 import numpy as np
@@ -39,6 +40,8 @@ def write_records(directory: pathlib.Path, files: int = 3) -> list[str]:
   """Writes the golden records of one seed, dealt out to several TFRecord files."""
   with gzip.open(GOLDEN / "pretrain" / "uncased_seed12345.jsonl.gz", "rt") as file:
     examples = [json.loads(line) for line in file]
+  for example in examples:
+    example["masked_lm_weights"] = [float(weight) for weight in example["masked_lm_weights"]]
   paths = [str(directory / f"part-{i}.tfrecord") for i in range(files)]
   for i, path in enumerate(paths):
     with records.RecordWriter(path) as writer:
@@ -105,3 +108,54 @@ def finish(process, seconds: float) -> int:
     process.kill()
     raise AssertionError(f"the process was still running after {seconds} s")
   return process.exitcode
+
+
+def free_ports(count: int) -> list[int]:
+  sockets = [socket.socket() for _ in range(count)]
+  for s in sockets:
+    s.bind(("127.0.0.1", 0))
+  ports = [s.getsockname()[1] for s in sockets]
+  for s in sockets:
+    s.close()
+  return ports
+
+
+def train(
+  directory: str,
+  strategy: str,
+  options: dict,
+  config: dict | None = None,
+  files: list[str] | None = None,
+  dtype: str = "float32",
+) -> None:
+  """Trains the tiny model; "mirrored" means on two virtual CPUs. Ends as a script would."""
+  import tensorflow as tf
+  from absl import logging
+
+  from bert_tf import script
+  from bert_tf.training import loop
+  from bert_tf.training.options import DeviceOptions, TrainingOptions
+
+  logging.set_verbosity(logging.INFO)
+  os.makedirs(directory, exist_ok=True)
+  log = open(os.path.join(directory, "log"), "a")  # noqa: SIM115
+  os.dup2(log.fileno(), 2)
+  tf.config.threading.set_intra_op_parallelism_threads(1)
+  if strategy == "mirrored":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+  values = {
+    "num_train_steps": 10,
+    "num_warmup_steps": 2,
+    "train_batch_size": 4,
+    "learning_rate": 1e-3,
+    "log_steps": 1,
+    **options,
+  }
+  task = golden_task(golden_config("tiny", **(config or {})), files=files)
+  devices = DeviceOptions(distribution_strategy=strategy, worker_timeout=60, dtype=dtype)
+  script.call(lambda: loop.train(task, TrainingOptions(directory, **values), devices))
+
+
+def log_of(directory) -> str:
+  return (pathlib.Path(directory) / "log").read_text()

@@ -1,0 +1,81 @@
+"""One device, two replicas and two workers compute the same."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import numpy as np
+import pytest
+from runs import GOLDEN, finish, free_ports, in_process, log_of, train, weights_of
+
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+# Gradient norms are 3 to 5 here, so 1.0 clips every step. (test_step.py has clipping without
+# accumulation on one device, with the original's numbers.)
+CASES = {
+  "plain": {"max_grad_norm": 0.0},
+  "accumulated_and_clipped": {"max_grad_norm": 1.0, "gradient_accumulation_steps": 2},
+}
+
+
+def train_cases(directory: str, strategy: str) -> None:
+  """All cases in one process, as they share what it costs to start."""
+  from bert_tf.training import strategy as strategies
+
+  # Workers are connected at the start of a process, and once only.
+  strategies.create_strategy = functools.cache(strategies.create_strategy)
+  init = str(GOLDEN / "tiny_ckpt" / "bert_model.ckpt")
+  for name, options in CASES.items():
+    options = {"init_checkpoint": init, "save_checkpoints_steps": 100, **options}
+    train(f"{directory}/{name}", strategy, options, NO_DROPOUT)
+
+
+def tf_config(ports: list[int], index: int) -> dict[str, str]:
+  workers = [f"localhost:{port}" for port in ports]
+  task = {"type": "worker", "index": index}
+  return {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task})}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  root = tmp_path_factory.mktemp("strategies")
+  ports = free_ports(2)
+  processes = [
+    in_process(train_cases, str(root / "one_device"), "one_device"),
+    *(
+      in_process(
+        train_cases,
+        str(root / "multi_worker_mirrored"),
+        "multi_worker_mirrored",
+        environment=tf_config(ports, index),
+      )
+      for index in range(2)
+    ),
+  ]
+  assert [finish(process, 240) for process in processes] == [0, 0, 0]
+  assert finish(in_process(train_cases, str(root / "mirrored"), "mirrored"), 240) == 0
+  return root
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("strategy", ["mirrored", "multi_worker_mirrored"])
+def test_same_weights_after_ten_steps(trained, strategy, case):
+  expected = weights_of(trained / "one_device" / case)
+  found = weights_of(trained / strategy / case)
+  assert found["global_step"] == 10
+  for name, value in expected.items():
+    if not name.startswith("bert_tf/"):
+      # The true gradient of key biases is zero: Adam scales rounding noise.
+      atol = 5e-5 if "key/bias" in name else 1e-5
+      np.testing.assert_allclose(found[name], value, rtol=0, atol=atol, err_msg=name)
+
+
+def test_clipping_does_something(trained):
+  plain = weights_of(trained / "one_device" / "plain")
+  clipped = weights_of(trained / "one_device" / "accumulated_and_clipped")
+  name = "bert/embeddings/word_embeddings/adam_v"
+  assert np.linalg.norm(plain[name]) > 5 * np.linalg.norm(clipped[name])
+
+
+def test_the_log_tells_the_share_of_each_replica(trained):
+  assert "2 replica(s), 2 of 4 examples of a batch each" in log_of(trained / "mirrored" / "plain")
