@@ -10,7 +10,7 @@ import gzip
 import itertools
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from bert_tf.data.documents import Document, Encode, open_input
@@ -46,7 +46,8 @@ def plan_shards(files: Sequence[str], shard_bytes: int) -> list[Shard]:
   """
   shards: list[Shard] = []
   room = 0
-  for piece in (piece for path in files for piece in _pieces(path, shard_bytes)):
+  pieces = (piece for path in files for piece in cut_file(path, os.path.getsize(path), shard_bytes))
+  for piece in pieces:
     if piece.size > room or not shards:
       shards.append([])
       room = shard_bytes
@@ -63,12 +64,16 @@ def text_bytes(shard: Shard) -> int:
   return sum(piece.size for piece in shard)
 
 
-def _pieces(path: str, shard_bytes: int) -> list[Piece]:
-  size = os.path.getsize(path)
+def cut_file(
+  path: str, size: int, shard_bytes: int, opener: Callable[[str], BinaryIO] = open_input
+) -> list[Piece]:
+  """Cuts a file of `size` bytes evenly, at document boundaries; see `plan_shards`."""
   if path.endswith(GZIP_SUFFIX):
     return [Piece(path, 0, size * _GZIP_RATIO)] if size else []
   count = -(-size // shard_bytes)
-  with open(path, "rb") as file:
+  if count < 2:
+    return [Piece(path, 0, size)] if size else []
+  with opener(path) as file:
     cuts = [_next_document(file, size * i // count, shard_bytes // 2) for i in range(1, count)]
   bounds = [0, *cuts, size]
   return [Piece(path, start, end) for start, end in itertools.pairwise(bounds) if start < end]
@@ -97,10 +102,16 @@ class Block(NamedTuple):
   num_bytes: int
 
 
-def read_blocks(shard: Shard, encode: Encode, block_bytes: int) -> Iterator[Block]:
+def read_blocks(
+  shard: Shard,
+  encode: Encode,
+  block_bytes: int,
+  opener: Callable[[str], BinaryIO] = open_input,
+) -> Iterator[Block]:
   """Reads a shard line by line; memory is bounded by `block_bytes`.
 
-  The end of a file ends a document.  One that is longer than a block is cut.
+  The end of a file ends a document.  One that is longer than a block is cut.  `opener` uncompresses
+  by the name, and may know more file systems than the local one.
 
   Raises:
     UserError: names file and line of what cannot be read.
@@ -108,7 +119,7 @@ def read_blocks(shard: Shard, encode: Encode, block_bytes: int) -> Iterator[Bloc
   documents = [Document()]
   num_bytes = 0
   for piece in shard:
-    for line, size in _lines(piece):
+    for line, size in _lines(piece, opener):
       num_bytes += size
       if line:
         documents[-1].append(encode(line))
@@ -121,21 +132,23 @@ def read_blocks(shard: Shard, encode: Encode, block_bytes: int) -> Iterator[Bloc
   yield Block([document for document in documents if document], num_bytes)
 
 
-def _lines(piece: Piece) -> Iterator[tuple[str, int]]:
+def _lines(piece: Piece, opener: Callable[[str], BinaryIO]) -> Iterator[tuple[str, int]]:
   """Stripped lines and how many bytes they took."""
   compressed = piece.path.endswith(GZIP_SUFFIX)
   position = piece.start
   try:
-    with open_input(piece.path) as file:
-      file.seek(position)
+    with opener(piece.path) as file:
+      if position:
+        file.seek(position)
       for line in file:
         yield line.decode("utf-8").strip(), len(line)
         position += len(line)
         if position >= piece.end and not compressed:
           return
   except UnicodeDecodeError as error:
+    number = _line_number(opener, piece.path, position)
     raise UserError(
-      f"{piece.path}, line {_line_number(piece.path, position)}: expected UTF-8 text, found byte "
+      f"{piece.path}, line {number}: expected UTF-8 text, found byte "
       f"0x{error.object[error.start]:02x} at position {error.start + 1}; convert the file, for "
       "example with iconv -t UTF-8"
     ) from error
@@ -147,10 +160,10 @@ def _lines(piece: Piece) -> Iterator[tuple[str, int]]:
     raise UserError(f"cannot read {piece.path}: {error.strerror or error}") from error
 
 
-def _line_number(path: str, position: int) -> int:
+def _line_number(opener: Callable[[str], BinaryIO], path: str, position: int) -> int:
   """The number of the line that begins at `position`."""
   number = 1
-  with open_input(path) as file:
+  with opener(path) as file:
     for line in file:
       if (position := position - len(line)) < 0:
         break
