@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
+import re
+import time
 
 from bert_tf.checkpoints import huggingface
 from bert_tf.errors import UserError
@@ -25,8 +29,11 @@ def is_hub_id(path: str) -> bool:
   return path.startswith(SCHEME)
 
 
+@functools.cache
 def fetch(path: str) -> str:
   """Returns the directory in huggingface_hub's cache that holds a model; downloads what is absent.
+
+  A process asks the hub once for each name, and so sees one revision of it.
 
   The library's environment variables apply: HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE.
 
@@ -57,10 +64,13 @@ def _snapshot(path: str, repository: str, revision: str | None, patterns: list[s
   import huggingface_hub
   from huggingface_hub import errors
 
+  start = time.time()
   try:
-    return huggingface_hub.snapshot_download(
+    directory = huggingface_hub.snapshot_download(
       repository, revision=revision, allow_patterns=patterns, library_name="bert_tf"
     )
+    _check_downloads(path, directory, start)
+    return directory
   except errors.HFValidationError as error:
     raise UserError(f"{path}: no valid name of a model: {_first_line(error)}") from error
   except errors.RevisionNotFoundError as error:
@@ -80,6 +90,39 @@ def _snapshot(path: str, repository: str, revision: str | None, patterns: list[s
     ) from error
   except (errors.HfHubHTTPError, OSError) as error:
     raise UserError(f"{path}: cannot be fetched: {_first_line(error)}") from error
+
+
+def _check_downloads(path: str, directory: str, since: float) -> None:
+  """Compares what was fetched with its checksum, which the library takes for its name only.
+
+  Raises:
+    UserError: a file has another content; it is then removed from the cache.
+  """
+  for folder, _, names in os.walk(directory):
+    for name in names:
+      link = os.path.join(folder, name)
+      blob = os.path.realpath(link)
+      # A second for file systems with coarse times; what was there before was checked before.
+      if os.stat(blob).st_mtime < since - 1 or _has_checksum(blob, os.path.basename(blob)):
+        continue
+      os.remove(link)
+      os.remove(blob)
+      raise UserError(
+        f"{path}: {name} was damaged on the way (wrong checksum) and is removed; fetch it again"
+      )
+
+
+def _has_checksum(blob: str, name: str) -> bool:
+  """Whether a file has the SHA-256 (large files) or git's SHA-1 that is its name."""
+  if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name):
+    return True
+  digest = hashlib.sha256()
+  if len(name) == 40:
+    digest = hashlib.sha1(b"blob %d\0" % os.path.getsize(blob), usedforsecurity=False)
+  with open(blob, "rb") as file:
+    while chunk := file.read(1 << 20):
+      digest.update(chunk)
+  return digest.hexdigest() == name
 
 
 def _first_line(error: Exception) -> str:
