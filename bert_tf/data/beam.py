@@ -36,10 +36,10 @@ try:
   from apache_beam.io.filesystem import FileMetadata
   from apache_beam.options.pipeline_options import PipelineOptions
 except ImportError as error:
-  raise UserError(
-    "expected Apache Beam, found no module apache_beam; pip install 'bert_tf[beam]'"
-  ) from error
-
+  _MESSAGE = "expected Apache Beam, found no module apache_beam; pip install 'bert_tf[beam]'"
+  if __name__ == "__main__":
+    raise SystemExit(f"error: {_MESSAGE}") from error
+  raise UserError(_MESSAGE) from error
 
 _PIECE_BYTES = 4 << 20
 
@@ -133,6 +133,10 @@ class BeamOptions:
   num_output_files: int = 0
 
 
+def _patterns(files: BeamOptions) -> list[str]:
+  return [pattern.strip() for pattern in files.input_file.split(",")]
+
+
 def build(pipeline: beam.Pipeline, files: BeamOptions, options: InstanceOptions) -> None:
   """Adds all steps to `pipeline`.
 
@@ -146,7 +150,7 @@ def build(pipeline: beam.Pipeline, files: BeamOptions, options: InstanceOptions)
   tokenizer = files.vocab_file, files.do_lower_case
   _ = (
     pipeline
-    | "Patterns" >> beam.Create([pattern.strip() for pattern in files.input_file.split(",")])
+    | "Patterns" >> beam.Create(_patterns(files))
     | "Find" >> beam.io.fileio.MatchAll(beam.io.fileio.EmptyMatchTreatment.DISALLOW)
     | "Cut" >> beam.ParDo(CutFiles())
     | "Share out" >> beam.Reshuffle()
@@ -192,7 +196,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kind(**{field.name: getattr(flags, field.name) for field in dataclasses.fields(kind)})
     for kind in (BeamOptions, InstanceOptions)
   )
-  with beam.Pipeline(options=PipelineOptions(rest)) as pipeline:
+  pipeline_options = PipelineOptions(rest)
+  for pattern in _patterns(files):
+    if not beam.io.filesystems.FileSystems.match([pattern], limits=[1])[0].metadata_list:
+      raise UserError(f"--input_file: expected files that match {pattern!r}, found nothing")
+  with beam.Pipeline(options=pipeline_options) as pipeline:
     build(pipeline, files, options)
 
 

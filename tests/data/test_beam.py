@@ -90,3 +90,8 @@ def test_bad_text(golden, tmp_path):
 def test_flags_are_checked():
   with pytest.raises(SystemExit):
     beam.main(["--input_file=x", "--output_file=y", "--vocab_file=z", "--do_lower_case=maybe"])
+
+
+def test_no_input(golden, tmp_path):
+  with pytest.raises(UserError, match=r"expected files that match '.*none\*', found nothing"):
+    run(golden, str(tmp_path / "none*"), tmp_path / "out")
