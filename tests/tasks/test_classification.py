@@ -110,6 +110,40 @@ def test_several_labels(tmp_path):
     ("train.txt", "text\tlabel\n", {}, "expected one file train.tsv"),
     ("train.tsv", "a\tb\n", {"header": False}, "give the column's number"),
     ("train.tsv", "", {}, "empty file"),
+    ("train.tsv", "\ufeff", {}, "expected rows, found none"),
+    ("train.tsv", "\n\n", {}, "expected rows, found none"),
+    ("train.tsv", "text\tlabel\n", {}, "expected rows, found none"),
+    ("train.jsonl", "\n", {}, "expected rows, found none"),
+    ("train.tsv", "text\tlabel\na\tb\n\nc\td\n", {}, "line 3: expected a row, found an empty line"),
+    ("train.tsv", "text\tlabel\na\tb\tc\n", {}, "line 2: expected 2 columns as in the first row"),
+    ("train.tsv", "text\tlabel\na\t \n", {}, "line 2: expected a label, found ' '"),
+    ("train.tsv", "text\ttext\tlabel\na\tb\tc\n", {}, "expected one column 'text', found 2"),
+    ("train.csv", 'text,label\n"a" b,c\n', {}, "line 2: expected a row, found: ',' expected"),
+    (
+      "train.csv",
+      'text,label\nx,y\n"a\nb,c\n',
+      {},
+      "line 3: expected a row, found: unexpected end",
+    ),
+    ("train.csv", 'text,label\n"a\nb",y\nonly\n', {}, "line 4: expected at least 2 columns"),
+    ("train.jsonl", '{"text": "a", "label": null}\n', {}, "line 1: expected a label, found None"),
+    (
+      "train.jsonl",
+      '{"text": "a", "label": ["x"]}\n',
+      {},
+      "line 1: expected a label, found \\['x'\\]",
+    ),
+    ("train.jsonl", '["a", "b"]\n', {}, "line 1: expected a JSON object, found list"),
+    ("train.jsonl", "[" * 100000 + "\n", {}, "line 1: expected a JSON object"),
+    (
+      "train.jsonl",
+      '{"text": "a", "label": ["x,y"]}\n',
+      {"task_type": "multilabel"},
+      "line 1: expected labels without ','",
+    ),
+    ("train.tsv", "a\tb\n", {"task_type": "ranking"}, "classification, regression, multilabel"),
+    ("train.tsv", "a\tb\n", {"labels": ("x", "x")}, "found 'x' twice"),
+    ("train.tsv", "a\tb\n", {"labels": ("x",), "task_type": "regression"}, "none for a regression"),
   ],
 )
 def test_wrong_tables_are_refused(tmp_path, name, text, options, message):
@@ -123,11 +157,120 @@ def test_a_quote_that_swallows_lines_is_found(tmp_path):
     table(tmp_path, "train.csv", "\n".join(rows)).examples("train")
 
 
+def test_columns_by_name_where_there_are_names_and_by_number_elsewhere(tmp_path):
+  """As in CoLA, whose test file alone has a row of names."""
+  (tmp_path / "test.tsv").write_text("index\tsentence\n7\tsome text\n")
+  processor = table(
+    tmp_path, "train.tsv", "gj04\t1\t\tsome text\ngj04\t0\t*\ttext some\n",
+    text_column="sentence,3", label_column="1",
+  )  # fmt: skip
+  train, test = processor.examples("train"), processor.examples("test")
+  assert [(e.text_a, e.label) for e in train] == [("some text", "1"), ("text some", "0")]
+  assert [(e.text_a, e.label) for e in test] == [("some text", None)]
+
+
+def test_names_may_hold_commas_and_rows_end_empty(tmp_path):
+  processor = table(
+    tmp_path, "train.csv", '"text, long",label,id\n"a\nb",x,17\nc,y,18\n\n\n',
+    text_column="text, long", id_column="id",
+  )  # fmt: skip
+  examples = processor.examples("train")
+  assert [(e.guid, e.text_a) for e in examples] == [("17", "a\nb"), ("18", "c")]
+  assert [e.where[-6:] for e in examples] == ["line 2", "line 4"]
+
+
+def test_labels_of_json_lines(tmp_path):
+  lines = (
+    '{"text": "a", "label": [3, 1]}\n{"text": "b", "label": []}\n{"text": "c", "label": null}\n'
+  )
+  processor = table(tmp_path, "train.jsonl", lines, task_type="multilabel")
+  encoder = LabelEncoder(processor)
+  assert encoder.labels == ["1", "3"]
+  assert [encoder.encode(e) for e in processor.examples("train")] == [
+    [1.0, 1.0],
+    [0.0, 0.0],
+    [0.0, 0.0],
+  ]
+  lines = '{"text": "a", "label": true}\n{"text": "b", "label": false}\n'
+  assert table(tmp_path, "train.jsonl", lines).labels() == ["False", "True"]
+
+
+@pytest.mark.parametrize("number", ["x", "nan", "inf", ""])
+def test_what_is_no_number_is_refused(tmp_path, number):
+  processor = table(tmp_path, "train.tsv", f"text\tlabel\na\t{number}\n", task_type="regression")
+  with pytest.raises(UserError, match=r"line 2: expected a (number|label), found"):
+    LabelEncoder(processor).encode(processor.examples("train")[0])
+
+
+def test_numbers_as_labels_are_pointed_out(tmp_path, caplog):
+  processor = table(tmp_path, "train.tsv", "text\tlabel\na\t1.5\nb\t2.0\n")
+  assert processor.labels() == ["1.5", "2.0"]
+  assert "--task_type=regression" in caplog.text
+
+
+def test_long_lists_of_labels_are_cut(tmp_path):
+  rows = [f"x\tlabel{i}" for i in range(500)]
+  processor = table(tmp_path, "train.tsv", "\n".join(["text\tlabel", *rows]))
+  with pytest.raises(
+    UserError, match=r"\.\.\. \(500 in all\), found 'labell7'; did you mean"
+  ) as error:
+    LabelEncoder(processor).encode(InputExample("1", "a", None, "labell7", "f: line 1"))
+  assert len(str(error.value)) < 400
+
+
 def test_wrong_encodings_name_the_line(tmp_path):
   path = tmp_path / "train.tsv"
   path.write_bytes("text\tlabel\nfine\t1\ncafé\t2\n".encode("latin-1"))
   with pytest.raises(UserError, match="line 3: expected UTF-8"):
     list(tables.read_tsv(str(path)))
+  path.write_text("text\tlabel\nfine\t1\n", encoding="utf-16")
+  with pytest.raises(UserError, match="found UTF-16"):
+    list(tables.read_tsv(str(path)))
+
+
+GLUE = {
+  "CoLA": ({"text_column": "sentence,3", "label_column": "1"}, (8551, 1043, 1063)),
+  "MRPC": (
+    {"text_column": "#1 String", "text_pair_column": "#2 String", "label_column": "Quality"},
+    (3667, 408, 1725),
+  ),
+  "RTE": ({"text_column": "sentence1", "text_pair_column": "sentence2"}, (2490, 277, 3000)),
+  "SST-2": ({"text_column": "sentence"}, (67349, 872, 1821)),
+  "STS-B": (
+    {
+      "text_column": "sentence1", "text_pair_column": "sentence2", "label_column": "score",
+      "task_type": "regression",
+    },
+    (5749, 1500, 1379),
+  ),
+  "QNLI": (
+    {
+      "text_column": "question", "text_pair_column": "sentence",
+      "labels": ("entailment", "not_entailment"),
+    },
+    (None, 5463, 5463),
+  ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", list(GLUE))
+def test_all_of_glue_is_read(task, real_data):
+  """With the flags of docs/classification.md; counts are lines of the files less headers."""
+  options, counts = GLUE[task]
+  processor = TableProcessor(str(real_data / "glue" / task), TableOptions(**options))
+  encoder = LabelEncoder(processor)
+  for split, count in zip(("train", "dev", "test"), counts, strict=True):
+    if count is None:
+      continue
+    examples = processor.examples(split)
+    assert len(examples) == count
+    for example in examples:
+      encoder.encode(example)
+  if task == "MRPC":
+    originals = create_processor("mrpc", str(real_data / "glue" / task), TableOptions())
+    assert [(e.text_a, e.text_b, e.label) for e in processor.examples("dev")] == [
+      (e.text_a, e.text_b, e.label) for e in originals.examples("dev")
+    ]
 
 
 def test_unknown_labels_tasks_and_splits(tmp_path, golden):
