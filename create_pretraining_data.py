@@ -73,8 +73,14 @@ def main() -> None:
 
 def _instance_options() -> InstanceOptions:
   dupe_factor = FLAGS.dupe_factor
-  if FLAGS.dynamic_masking and FLAGS["dupe_factor"].using_default_value:
-    dupe_factor = 1
+  if FLAGS.dynamic_masking:
+    if FLAGS["dupe_factor"].using_default_value:
+      dupe_factor = 1
+    if FLAGS.do_whole_word_mask:
+      raise UserError(
+        "--do_whole_word_mask has no effect with --dynamic_masking, as training draws the masks; "
+        "leave it out here and give it to run_pretraining.py"
+      )
   return InstanceOptions(
     max_seq_length=FLAGS.max_seq_length,
     max_predictions_per_seq=FLAGS.max_predictions_per_seq,

@@ -88,6 +88,9 @@ def test_golden_through_the_script(script, golden, tmp_path):
     ({"input_file": None}, "input_file"),
     ({"vocab_file": "none.txt"}, "vocab_file: expected a file, found nothing at 'none.txt'"),
     ({"output_file": "/proc/none/out"}, "--output_file: cannot write in the directory"),
+    ({"output_file": "a,b", "stream": True}, "expected one name with --num_workers or --stream"),
+    ({"stream": True, "shard_megabytes": 0}, "expected at least 64 kB of text, found 0 bytes"),
+    ({"dynamic_masking": True, "do_whole_word_mask": True}, "has no effect with --dynamic_masking"),
     ({"max_seq_length": 4}, "--max_seq_length: expected at least 5, found 4"),
     ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq: expected at least 1"),
     ({"dupe_factor": 0}, "--dupe_factor: expected at least 1"),
@@ -101,3 +104,22 @@ def test_mistakes_are_one_line(script, tmp_path, flags, message):
   assert message in result.stderr
   assert "Traceback" not in result.stderr
   assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("mode", [{}, {"stream": True}])
+def test_whole_sequences(script, golden, tmp_path, mode):
+  """--dynamic_masking: once over the text unless told otherwise, nothing masked."""
+  result = script(dynamic_masking=True, **mode)
+  assert result.returncode == 0, result.stderr
+  found = [
+    records.decode_example(data)
+    for path in tmp_path.glob("*.tfrecord")
+    for data in records.read_records(path)
+  ]
+  tokens = (golden / "vocab.txt").read_text(encoding="utf-8").split("\n")
+  assert f"Wrote {len(found)} " in result.stderr
+  assert 10 < len(found) < 100
+  for example in found:
+    assert set(example) == set(records.unmasked_pretraining(128))
+    assert tokens.index("[MASK]") not in example["input_ids"]
+    assert tokens[example["input_ids"][0]] == "[CLS]"

@@ -30,7 +30,7 @@ from bert_tf.data.documents import Document, sentence_encoder
 from bert_tf.data.inputs import check_writable
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.data.masking import Vocabulary, below, shuffle
-from bert_tf.data.records import RecordWriter
+from bert_tf.data.records import GZIP_SUFFIX, RecordWriter
 from bert_tf.data.shards import Block, Shard, plan_shards, read_blocks, text_bytes
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
@@ -83,9 +83,16 @@ class Stopped(Exception):
 
 def shard_path(output_file: str, index: int, count: int) -> str:
   """`dir/name.ext` to `dir/name-00003-of-00012.ext`; `.gz` stays last."""
-  directory, name = os.path.split(output_file)
-  stem, dot, suffix = name.partition(".")
-  return os.path.join(directory, f"{stem}-{index:05d}-of-{count:05d}{dot}{suffix}")
+  stem, suffix = _split_suffix(output_file)
+  return f"{stem}-{index:05d}-of-{count:05d}{suffix}"
+
+
+def _split_suffix(output_file: str) -> tuple[str, str]:
+  stem, suffix = os.path.splitext(output_file)
+  if suffix == GZIP_SUFFIX:
+    stem, inner = os.path.splitext(stem)
+    suffix = inner + suffix
+  return stem, suffix
 
 
 def create_shards(
@@ -121,7 +128,14 @@ def create_shards(
     with progress_bar("creating", sum(map(text_bytes, shards)), "B") as bar:
       bar.update(sum(map(text_bytes, shards)) - sum(text_bytes(shards[i]) for i in todo))
       totals = _run(tasks, job, min(scale.num_workers, len(tasks)), bar.update)
-  records = sum(total.records for total in totals)
+    records = sum(total.records for total in totals)
+    if len(todo) == len(shards) and not records:
+      for path in paths:
+        os.remove(path)
+      raise UserError(
+        f"expected one sentence a line, found no text in {', '.join(input_files[:3])}; give files "
+        "with text"
+      )
   if lonely := sum(total.lonely_documents for total in totals):
     logger.warning(
       "%d times no other document was at hand for random next sentences, so the next-sentence "
@@ -265,7 +279,7 @@ def _plan(
 ) -> dict[str, Any]:
   """All that decides what the shards hold."""
   with open(job.vocab_file, "rb") as file:
-    vocabulary = hashlib.file_digest(file, "sha256").hexdigest()
+    vocabulary = hashlib.sha256(file.read()).hexdigest()
   return {
     "num_shards": num_shards,
     "shard_bytes": scale.shard_bytes,
@@ -280,9 +294,8 @@ def _plan(
 def _check_plan(output_file: str, plan: dict[str, Any]) -> None:
   """Writes the plan; if there are shards of another plan already, it must be the same."""
   path = f"{output_file}.plan.json"
-  directory, name = os.path.split(output_file)
-  stem, dot, suffix = map(glob.escape, name.partition("."))
-  shards = glob.glob(os.path.join(glob.escape(directory), f"{stem}-*-of-*{dot}{suffix}"))
+  stem, suffix = map(glob.escape, _split_suffix(output_file))
+  shards = glob.glob(f"{stem}-*-of-*{suffix}")
   if not shards or not os.path.exists(path):
     with atomic_writer(path) as file:
       json.dump(plan, file, indent=1)

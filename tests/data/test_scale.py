@@ -66,6 +66,7 @@ def test_names(reference):
   }
   assert scale.shard_path("a.b/x.tfrecord.gz", 3, 12) == "a.b/x-00003-of-00012.tfrecord.gz"
   assert scale.shard_path("x", 3, 12) == "x-00003-of-00012"
+  assert scale.shard_path("wiki-2.1.rec", 3, 12) == "wiki-2.1-00003-of-00012.rec"
 
 
 def test_workers_do_not_change_the_records(text, job, reference, tmp_path):
@@ -111,6 +112,43 @@ def test_a_killed_run_goes_on(root, golden, text, reference, tmp_path, kill):
   assert 0 < len(complete) < len(reference) - 1, "it was not interrupted in the middle"
   subprocess.run(command, check=True, capture_output=True)
   assert contents(tmp_path) == reference
+
+
+def test_a_worker_that_is_killed_is_noticed(root, golden, text, tmp_path):
+  command = [
+    sys.executable,
+    root / "create_pretraining_data.py",
+    f"--input_file={text}",
+    f"--output_file={tmp_path}/x.tfrecord",
+    f"--vocab_file={golden}/vocab.txt",
+    "--dupe_factor=50",
+    f"--shard_megabytes={SHARD_BYTES / 2**20}",
+    "--num_workers=2",
+  ]
+  with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    while not list(tmp_path.glob(".x-*")) and process.poll() is None:
+      time.sleep(0.01)
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+    with open(children) as file:
+      workers = [int(pid) for pid in file.read().split() if "spawn_main" in command_line(int(pid))]
+    os.kill(workers[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+  assert process.returncode == 1
+  assert "error: a worker process was killed" in errors and "Traceback" not in errors
+
+
+def command_line(pid: int) -> str:
+  with open(f"/proc/{pid}/cmdline") as file:
+    return file.read()
+
+
+def test_text_without_sentences(job, tmp_path):
+  text = tmp_path / "blank.txt"
+  text.write_text("\n \n" * 50)
+  out = tmp_path / "out"
+  with pytest.raises(UserError, match=r"found no text in .*blank\.txt"):
+    create(str(text), out, job)
+  assert [path.name for path in out.iterdir()] == ["x.tfrecord.plan.json"]
 
 
 def test_compressed_in_and_out(text, job, tmp_path):
