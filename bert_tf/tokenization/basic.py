@@ -45,7 +45,7 @@ def printable_text(text: str | bytes) -> str:
 
 def is_chinese_char(code_point: int) -> bool:
   """True for the ideographs that become a word each."""
-  return any(first <= code_point <= last for first, last in CHINESE_BLOCKS)
+  return code_point >= 0x3400 and any(first <= code_point <= last for first, last in CHINESE_BLOCKS)
 
 
 def is_whitespace(char: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import types
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -93,11 +94,13 @@ class InGraphTokenizer(tf.Module):
     super().__init__(name="in_graph_tokenizer")
     if text_ops not in TEXT_OPS:
       raise UserError(f"text_ops: expected one of {', '.join(TEXT_OPS)}, found {text_ops!r}")
-    self.vocab = load_vocab(vocab_file)
+    vocab = load_vocab(vocab_file)
+    # A proxy, since tf.Module would track a dictionary's entries one by one.
+    self.vocab = types.MappingProxyType(vocab)
     self.do_lower_case = do_lower_case
     self.text_ops = text_ops
-    tokens = list(self.vocab)
-    self._unknown_id = self.vocab["[UNK]"]
+    tokens = list(vocab)
+    self._unknown_id = vocab["[UNK]"]
     with tf.init_scope(), tf.device("CPU"):
       self._characters = _Characters(do_lower_case)
       self._pieces: Pieces = (FastPieces if text_ops == "fast" else CompatiblePieces)(tokens)
@@ -107,6 +110,8 @@ class InGraphTokenizer(tf.Module):
     self._compiled = _compiled(self._tokenize)
     self._compiled_with_offsets = _compiled(self._tokenize_with_offsets)
 
+  # Without autograph's rewriting of plain Python, which finds nothing to do and takes seconds.
+  @tf.autograph.experimental.do_not_convert
   def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
     """Returns int32 ids [N, (pieces)] of the lines `text`, string [N], without special tokens.
 
@@ -118,6 +123,7 @@ class InGraphTokenizer(tf.Module):
     text = _checked(text)
     return self._compiled(text) if tf.executing_eagerly() else self._tokenize(text)
 
+  @tf.autograph.experimental.do_not_convert
   def tokenize_with_offsets(
     self, text: tf.Tensor
   ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
@@ -366,6 +372,6 @@ def _compiled(function: Callable) -> Callable:
   @functools.cache
   def graph() -> Callable:
     signature = [tf.TensorSpec([None], tf.string)]
-    return tf.function(function, input_signature=signature).get_concrete_function()
+    return tf.function(function, signature, autograph=False).get_concrete_function()
 
   return lambda text: graph()(text)

@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from bert_tf.tokenization.basic import clean_code_point, is_punctuation
+from bert_tf.tokenization.basic import clean_code_point, is_chinese_char, is_punctuation
+from bert_tf.tokenization.memo import Memo
 from bert_tf.tokenization.wordpiece import MAX_INPUT_CHARS_PER_WORD, SUFFIX_INDICATOR
 
 # No word that is short enough in characters is longer than this in UTF-8.
@@ -101,11 +102,19 @@ def matchable_tokens(tokens: Sequence[str]) -> list[str]:
 def _is_matchable(token: str) -> bool:
   """True if BasicTokenizer can give a word that holds this piece, but for upper and lower case."""
   if len(token) == 1:
-    return not token.isspace() and clean_code_point(ord(token)) is not None
+    return _STAYS[token]
   characters = token.removeprefix(SUFFIX_INDICATOR)
-  return bool(characters) and all(map(_continues_word, characters))
+  return bool(characters) and all(map(_CONTINUES_WORD.__getitem__, characters))
+
+
+def _stays(char: str) -> bool:
+  """True if a word may consist of `char`."""
+  return not char.isspace() and clean_code_point(ord(char)) is not None
 
 
 def _continues_word(char: str) -> bool:
-  code_point = ord(char)
-  return clean_code_point(code_point) == code_point and not (char.isspace() or is_punctuation(char))
+  """True if a word may hold `char` beside others."""
+  return _stays(char) and not is_punctuation(char) and not is_chinese_char(ord(char))
+
+
+_STAYS, _CONTINUES_WORD = Memo(_stays), Memo(_continues_word)
