@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from absl import flags
 
-from bert_tf.training.options import DTYPES, STRATEGIES, DeviceOptions, TrainingOptions
+from bert_tf.config import BertConfig
+from bert_tf.errors import UserError
+from bert_tf.training import cluster, run_config
+from bert_tf.training.options import (
+  DTYPES,
+  OPTIMIZERS,
+  RESOLVERS,
+  STRATEGIES,
+  DeviceOptions,
+  TrainingOptions,
+)
 
 FLAGS = flags.FLAGS
 
@@ -61,6 +71,48 @@ def define_training_flags() -> None:
     "Compute activations again in the backward pass instead of keeping them: slower, but it"
     " takes far less memory.",
   )
+  _define_more_training_flags()
+
+
+def _define_more_training_flags() -> None:
+  flags.DEFINE_enum("optimizer", "adamw", OPTIMIZERS, "adamw, or lamb for very large batches.")
+  flags.DEFINE_float(
+    "layerwise_lr_decay", 1.0, "Factor of the learning rate from each layer to the one below it."
+  )
+  flags.DEFINE_integer(
+    "eval_steps",
+    0,
+    "Evaluate after every so many steps, and keep the best weights in output_dir/best; 0: do not.",
+  )
+  flags.DEFINE_integer(
+    "early_stopping_patience",
+    0,
+    "Stop after so many evaluations that brought nothing better; 0: do not.",
+  )
+  flags.DEFINE_float(
+    "total_training_time",
+    0.0,
+    "Seconds that training may take, over all starts; the learning rate then follows the clock"
+    " where it is ahead of the steps. 0: no limit.",
+  )
+  flags.DEFINE_integer(
+    "skip_nonfinite_steps",
+    0,
+    "Leave out up to so many batches whose loss or gradient is not finite, before giving up.",
+  )
+  flags.DEFINE_bool(
+    "allow_config_change", False, "Go on with the run in output_dir although settings differ."
+  )
+  flags.DEFINE_bool(
+    "deterministic",
+    False,
+    "Use only operations that give the same bits every time (slower on GPUs).",
+  )
+  flags.DEFINE_bool(
+    "dry_run", False, "Check everything and estimate memory and time, but train nothing."
+  )
+  flags.DEFINE_list("profile_steps", [], "First and last step to profile for TensorBoard: 10,20.")
+  flags.DEFINE_string("wandb_project", None, "Report to this project of Weights & Biases.")
 
 
 def define_device_flags() -> None:
@@ -79,22 +131,38 @@ def define_device_flags() -> None:
   )
   flags.DEFINE_enum("dtype", "float32", list(DTYPES), "Type of activations and matrix products.")
   flags.DEFINE_bool("enable_xla", False, "Whether to compile the step with XLA.")
+  flags.DEFINE_enum(
+    "cluster_resolver",
+    "auto",
+    RESOLVERS,
+    "Who names the workers: TF_CONFIG, Slurm or an indexed Job of Kubernetes; auto: TF_CONFIG.",
+  )
+  flags.DEFINE_float("worker_timeout", 600.0, "Seconds to wait for all workers at the start.")
 
 
 def device_options() -> DeviceOptions:
-  """The devices that the flags ask for."""
-  return DeviceOptions(
+  """The devices that the flags ask for; raises UserError where workers are wrongly described."""
+  options = DeviceOptions(
     distribution_strategy="tpu" if FLAGS.use_tpu else FLAGS.distribution_strategy,
     dtype=FLAGS.dtype,
     tpu_name=FLAGS.tpu_name or FLAGS.master,
     tpu_zone=FLAGS.tpu_zone,
     gcp_project=FLAGS.gcp_project,
+    cluster_resolver=FLAGS.cluster_resolver,
+    worker_timeout=FLAGS.worker_timeout,
   )
+  cluster.find_cluster(options)
+  return options
 
 
 def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOptions:
-  """The training that the flags ask for."""
-  return TrainingOptions(
+  """The training that the flags ask for.
+
+  Raises:
+    UserError: the flags contradict each other, or output_dir holds another run (this is found
+      out before anything that takes time).
+  """
+  options = TrainingOptions(
     output_dir=FLAGS.output_dir,
     num_train_steps=num_train_steps,
     num_warmup_steps=num_warmup_steps,
@@ -111,4 +179,27 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
     gradient_accumulation_steps=FLAGS.gradient_accumulation_steps,
     recompute_activations=FLAGS.recompute_activations,
     enable_xla=FLAGS.enable_xla,
+    optimizer=FLAGS.optimizer,
+    layerwise_lr_decay=FLAGS.layerwise_lr_decay,
+    eval_steps=FLAGS.eval_steps,
+    early_stopping_patience=FLAGS.early_stopping_patience,
+    total_training_time=FLAGS.total_training_time,
+    skip_nonfinite_steps=FLAGS.skip_nonfinite_steps,
+    allow_config_change=FLAGS.allow_config_change,
+    deterministic=FLAGS.deterministic,
+    dry_run=FLAGS.dry_run,
+    profile_steps=_profile_steps(FLAGS.profile_steps),
+    wandb_project=FLAGS.wandb_project,
   )
+  if FLAGS.do_train:
+    config = BertConfig.from_json_file(FLAGS.bert_config_file)
+    run_config.check(config, options, device_options())
+  return options
+
+
+def _profile_steps(values: list[str]) -> tuple[int, int] | None:
+  if not values:
+    return None
+  if len(values) != 2 or not all(value.strip().isdigit() for value in values):
+    raise UserError(f"--profile_steps: expected two steps such as 10,20, found {','.join(values)}")
+  return int(values[0]), int(values[1])

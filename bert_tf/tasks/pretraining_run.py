@@ -56,12 +56,21 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
 
   import tensorflow as tf
 
-  from bert_tf.tasks.pretraining import PretrainingTask
+  from bert_tf.tasks.pretraining import HeldOut, PretrainingTask
   from bert_tf.training import loop
 
-  task = PretrainingTask(config, train_files, flags.max_seq_length, flags.max_predictions_per_seq)
+  task = PretrainingTask(
+    config,
+    train_files,
+    flags.max_seq_length,
+    flags.max_predictions_per_seq,
+    HeldOut(eval_files, flags.eval_batch_size, flags.max_eval_steps),
+  )
   task.allow_missing = (*task.allow_missing, *flags.allow_missing)
   try:
+    if flags.do_train and training.dry_run:
+      loop.train(task, training, devices)
+      return
     if flags.do_train:
       os.makedirs(training.output_dir, exist_ok=True)
       with atomic_writer(os.path.join(training.output_dir, "bert_config.json")) as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 
@@ -89,8 +88,3 @@ class Evaluation:
     with atomic_writer(os.path.join(directory, "eval_results.txt")) as file:
       for name, value in sorted({**results, "global_step": step}.items()):
         file.write(f"{name} = {value}\n")
-
-
-def is_number(value: float) -> bool:
-  """Whether a value can be shown in JSON."""
-  return math.isfinite(value)

@@ -66,6 +66,12 @@ def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
     keras.utils.set_random_seed(options.seed)
     with strategy.scope():
       return _Run(task, options, devices, strategy).train()
+  except tf.errors.ResourceExhaustedError as error:
+    raise UserError(
+      f"out of memory ({error.message.splitlines()[0]}); compute a batch in pieces with"
+      " --gradient_accumulation_steps, give --recompute_activations or --dtype=bfloat16, or lower"
+      " --train_batch_size"
+    ) from error
   except _LOST_WORKER as error:
     if not strategies.has_several_workers(strategy):
       raise

@@ -43,7 +43,7 @@ def explain(
   with atomic_writer(path, "wb") as file:
     np.savez(file, **batch)
   causes = [
-    *_ids_out_of_range(batch, model),
+    *ids_out_of_range(batch, model),
     *_weights_not_finite(model),
     *_first_output_not_finite(batch, model, task),
     *_precision(model),
@@ -60,8 +60,8 @@ def explain(
   )
 
 
-def _ids_out_of_range(batch: Mapping[str, np.ndarray], model: keras.Model) -> list[str]:
-  """On a GPU an id outside of its table gives zeros instead of an error."""
+def ids_out_of_range(batch: Mapping[str, np.ndarray], model: keras.Model) -> list[str]:
+  """Says which ids of a batch no table holds; on a GPU they give zeros instead of an error."""
   config = getattr(model, "config", None)
   limits = {
     "input_ids": getattr(config, "vocab_size", None),
