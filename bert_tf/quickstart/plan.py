@@ -149,6 +149,7 @@ def config_json(scale: Scale) -> str:
     num_attention_heads=scale.num_attention_heads,
     intermediate_size=4 * scale.hidden_size,
     max_position_embeddings=2 * scale.max_seq_length,
+    type_vocab_size=2,
     # So little training never comes to the point of overfitting that dropout is for.
     hidden_dropout_prob=0.0,
     attention_probs_dropout_prob=0.0,

@@ -32,7 +32,9 @@ _QUOTED = re.compile(r"``?([^`\n]+?)``?_{0,2}")
 _EMPHASIS = re.compile(r"(?<![\w*])(\*\*?)(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])")
 _CITATION = re.compile(r"\s*\[(\d+|#\w*)\]_?")
 _PLAIN_WORD = re.compile(r"^[(\"'“‘]*[A-Za-z]+(?:['’/-][A-Za-z]+)*[)\"'”’]*[.,;:!?]*[)\"'”’]*$")
-_CODE = re.compile(r"::=|->|==|[{}|\\]|\w\(\w*=|;$|^(def|class|import|from \S+ import|for .+:$) ?")
+_CODE = re.compile(
+  r"::=|->|==| = |[{}|\\]|\w\(\w*=|;$|^(def|class|import|from \S+ import|for .+:$) ?"
+)
 _OPENING = re.compile(r"^[(\"'“‘]*[A-Za-z]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')”’]*\s+(?=[\"'(“‘]*[A-Z])")
 _ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|cf|vs|al|resp|approx|ca|Dr|Mr|No|Fig|Sect|[A-Z])\.$")

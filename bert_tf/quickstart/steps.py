@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import FrameType
 
 from bert_tf.errors import UserError
@@ -263,18 +263,13 @@ def show_command(command: Sequence[str]) -> str:
   line = "$ " + " ".join(words)
   if len(line) <= 100:
     return line
-  return "$ " + " \\\n    ".join(_lines(words))
+  # The program and its subcommand stay on one line.
+  first = next((i for i, word in enumerate(words) if i > 1 and _starts_a_line(word)), len(words))
+  return " \\\n    ".join(["$ " + " ".join(words[:first]), *words[first:]])
 
 
-def _lines(words: Sequence[str]) -> Iterator[str]:
-  """Keeps the program together, and each flag with its value."""
-  line: list[str] = []
-  for word in words:
-    if line and (word.startswith("--") or not line[-1].startswith("-")) and len(line) > 1:
-      yield " ".join(line)
-      line = []
-    line.append(word)
-  yield " ".join(line)
+def _starts_a_line(word: str) -> bool:
+  return word.startswith(("--", "'"))
 
 
 def _unfinished(path: str) -> str:
