@@ -15,6 +15,17 @@ COMMANDS = {
   "learn-vocab": ("bert_tf.tokenization.command", "learn a WordPiece vocabulary from text"),
   "fill-mask": ("bert_tf.serving.fill_mask", "fill in the [MASK] words of sentences"),
   "predict": ("bert_tf.serving.predict", "classify text with an exported model"),
+  "serve": ("bert_tf.serving.server", "serve exports on this machine as TensorFlow Serving does"),
+  "client": ("bert_tf.serving.client", "ask a model server, over gRPC or REST"),
+  "inspect": ("bert_tf.checkpoints.tools.inspect", "show what a checkpoint holds"),
+  "strip": ("bert_tf.checkpoints.tools.strip", "drop the optimizer's moments from a checkpoint"),
+  "average": ("bert_tf.checkpoints.tools.average", "average the last checkpoints of a run"),
+  "add-tokens": ("bert_tf.checkpoints.tools.add_tokens", "add words to a model's vocabulary"),
+  "truncate-layers": ("bert_tf.checkpoints.tools.truncate_layers", "make a model of fewer layers"),
+  "extend-positions": (
+    "bert_tf.checkpoints.tools.extend_positions",
+    "make a model for longer texts",
+  ),
 }
 
 
