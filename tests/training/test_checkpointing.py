@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import pathlib
 
 import numpy as np
 import pytest
@@ -45,14 +46,13 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_taken(tmp_path, caplog,
   run = Run(tmp_path)
   run.save(1)
   prefix = run.save(2)
-  path = prefix + (".index" if damage == "index" else ".data-00000-of-00001")
-  data = bytearray(open(path, "rb").read())
+  path = pathlib.Path(prefix + (".index" if damage == "index" else ".data-00000-of-00001"))
+  data = bytearray(path.read_bytes())
   if damage == "flipped":
     data[1000] ^= 1
   else:
     data = data[: len(data) // 2]
-  with open(path, "wb") as file:
-    file.write(data)
+  path.write_bytes(data)
   again = Run(tmp_path)
   with caplog.at_level(logging.WARNING, "absl"):
     assert again.manager.restore() == str(tmp_path / "model.ckpt-1")
@@ -97,7 +97,7 @@ def test_another_model_is_refused(tmp_path):
   with pytest.raises(UserError, match=r"expected weights of shape \[64, 32\], found \[64, 64\]"):
     run.manager.restore()
   run.variables["more"] = run.variables.pop("weights")
-  with pytest.raises(UserError, match="expected more of shape .* found nothing"):
+  with pytest.raises(UserError, match=r"expected more of shape .* found nothing"):
     run.manager.restore()
 
 
