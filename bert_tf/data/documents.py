@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, Protocol
@@ -58,17 +59,40 @@ class Tokenizer(Protocol):
     """Splits text into pieces of the vocabulary."""
 
 
+# Words of ASCII and common typographic marks fall into runs of letters and digits, and marks:
+# all of these marks are punctuation to BERT, and lower-casing and accents do not touch them.
+_MARKS = "\u2013\u2014\u2018\u2019\u201c\u201d\u2026"
+_is_plain = re.compile(f"[!-~{_MARKS}]*").fullmatch
+_split_plain = re.compile(f"[0-9A-Za-z]+|[!-~{_MARKS}]").findall
+
+
 def sentence_encoder(tokenizer: Tokenizer) -> Encode:
   """Returns a function from a line of text to the ids of its pieces.
 
-  White space and controls never belong to a word, so the answer for a word stands on its own and
-  is remembered: text repeats its words.
+  White space and controls never belong to a word, nor marks to one piece with letters, so the
+  answer for a word or a part of it stands on its own and is remembered: text repeats its words.
   """
   vocab = tokenizer.vocab
-  ids_of = Memo(lambda word: [vocab[piece] for piece in tokenizer.tokenize(word)])
-  get = ids_of.__getitem__
   chain = itertools.chain.from_iterable
-  return lambda line: list(chain(map(get, clean_words(line))))
+
+  def encode_any(text: str) -> list[int]:
+    return [vocab[piece] for piece in tokenizer.tokenize(text)]
+
+  ids_of_part = Memo(encode_any)
+
+  def encode_word(word: str) -> list[int]:
+    if not _is_plain(word):
+      return encode_any(word)
+    return list(chain(map(ids_of_part.__getitem__, _split_plain(word))))
+
+  ids_of_word = Memo(encode_word)
+
+  def encode(line: str) -> list[int]:
+    # Printable ASCII holds nothing to clean.
+    words = line.split() if line.isascii() and line.isprintable() else clean_words(line)
+    return list(chain(map(ids_of_word.__getitem__, words)))
+
+  return encode
 
 
 def open_input(path: str) -> BinaryIO:

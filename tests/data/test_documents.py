@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import json
 import os
 
 import pytest
@@ -72,14 +74,26 @@ def test_missing_file(tmp_path):
 
 @pytest.mark.parametrize("cased", [False, True])
 def test_encoder_gives_the_ids_of_the_tokenizer(golden, cased):
-  import json
-
   tokenizer = FullTokenizer(
     golden / ("vocab_cased.txt" if cased else "vocab.txt"), do_lower_case=not cased
   )
   encode = documents.sentence_encoder(tokenizer)
   lines = json.loads((golden / "tokenization_lines.json").read_text())
   lines += (golden / "corpus.txt").read_text(encoding="utf-8").split("\n")
-  lines += [chr(code) for code in range(256)] + [f"Ab{chr(code)}C,d" for code in range(256)]
+  lines += [chr(code) for code in range(0x2100)]
+  lines += [f"Ab{chr(code)}C,d" for code in range(0x2100)]
   for line in lines * 2:
+    assert encode(line) == tokenizer.convert_tokens_to_ids(tokenizer.tokenize(line))
+
+
+@pytest.mark.parametrize("cased", [False, True])
+def test_encoder_on_real_text(real_data, cased):
+  name = "bert-base-multilingual-cased" if cased else "bert-base-uncased"
+  vocab_file = real_data / "vocabs" / f"{name}-vocab.txt"
+  tokenizer = FullTokenizer(vocab_file, do_lower_case=not cased)
+  encode = documents.sentence_encoder(tokenizer)
+  lines = json.loads((real_data / "parity" / "lines.json").read_text(encoding="utf-8"))
+  with open(real_data / "gutenberg" / "gutenberg_en_sentences.txt", encoding="utf-8") as file:
+    lines += itertools.islice(file, 5000)
+  for line in lines:
     assert encode(line) == tokenizer.convert_tokens_to_ids(tokenizer.tokenize(line))
