@@ -143,6 +143,13 @@ class InGraphTokenizer(tf.Module):
       return self._compiled_with_offsets(text)
     return self._tokenize_with_offsets(text)
 
+  @tf.autograph.experimental.do_not_convert
+  def basic_tokens(self, text: tf.Tensor) -> tf.RaggedTensor:
+    """Returns what BasicTokenizer makes of the lines `text`, string [N]: string [N, (words)]."""
+    with tf.device("CPU"):
+      words = self._characters.words(_checked(text))
+      return tf.RaggedTensor.from_row_splits(words.text, words.line_splits, validate=False)
+
   def _tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
     with tf.device("CPU"):
       if self._ordinary is None:
@@ -167,14 +174,14 @@ class InGraphTokenizer(tf.Module):
 
   def _tokenize_any(self, text: tf.Tensor) -> tf.RaggedTensor:
     words = self._characters.words(text)
-    ids, piece_splits, _, _ = self._pieces.match(_matchable(words))
+    ids, piece_splits, _ = self._pieces.match(_matchable(words))
     splits = tf.gather(piece_splits, words.line_splits)
     return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
 
   def _tokenize_with_offsets(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, ...]:
     with tf.device("CPU"):
       words = self._characters.words(text)
-      ids, piece_splits, piece_bytes, _ = self._pieces.match(_matchable(words))
+      ids, piece_splits, piece_bytes = self._pieces.match(_matchable(words))
       splits = tf.gather(piece_splits, words.line_splits)
       ids = tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
       word = tf.RaggedTensor.from_row_splits(piece_bytes, piece_splits, validate=False)

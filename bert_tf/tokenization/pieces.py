@@ -23,13 +23,11 @@ class PieceMatches(NamedTuple):
     ids: int32 [P].
     splits: int64 [W + 1], where in `ids` each word begins.
     starts: int64 [P], byte in its word where each piece begins.
-    ends: int64 [P], byte after its last one; undefined for [UNK].
   """
 
   ids: tf.Tensor
   splits: tf.Tensor
   starts: tf.Tensor
-  ends: tf.Tensor
 
 
 class Pieces(Protocol):
@@ -59,8 +57,8 @@ class FastPieces(tf.Module):
 
   def match(self, words: tf.Tensor) -> PieceMatches:
     """See Pieces."""
-    ids, starts, ends = self._tokenizer.tokenize_with_offsets(words)
-    return PieceMatches(ids.values, ids.row_splits, starts.values, ends.values)
+    ids, starts, _ = self._tokenizer.tokenize_with_offsets(words)
+    return PieceMatches(ids.values, ids.row_splits, starts.values)
 
 
 class CompatiblePieces(tf.Module):
@@ -83,8 +81,11 @@ class CompatiblePieces(tf.Module):
 
   def match(self, words: tf.Tensor) -> PieceMatches:
     """See Pieces."""
-    ids, starts, ends = self._tokenizer.tokenize_with_offsets(words)
-    return PieceMatches(tf.cast(ids.values, tf.int32), ids.row_splits, starts.values, ends.values)
+    # The operation is slow, and text repeats its words.
+    distinct, index = tf.unique(words)
+    ids, starts, _ = self._tokenizer.tokenize_with_offsets(distinct)
+    ids, starts = tf.gather(ids, index), tf.gather(starts, index)
+    return PieceMatches(tf.cast(ids.values, tf.int32), ids.row_splits, starts.values)
 
 
 def matchable_tokens(tokens: Sequence[str]) -> list[str]:
