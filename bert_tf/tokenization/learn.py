@@ -120,18 +120,23 @@ def _search(
   learner: ModuleType, words: list[tuple[str, int]], inner: set[str], vocab_size: int
 ) -> list[str]:
   """Returns the vocabulary of the highest count threshold found that gives enough pieces."""
+  import tqdm
+
   low, high = 1, words[0][1]
   best = None
-  while low < high:
-    # Sizes fall with the threshold as a power law does, so halve the range of its logarithm.
-    threshold = max(low + 1, min(high, round((low * high) ** 0.5)))
-    tokens = _learn(learner, words, inner, vocab_size, threshold)
-    if len(tokens) < vocab_size:
-      high = threshold - 1
-      continue
-    low, best = threshold, tokens
-    if len(tokens) <= _SURPLUS * vocab_size:
-      break
+  with tqdm.tqdm(desc="learning pieces", unit=" thresholds", disable=None) as progress:
+    while low < high:
+      # Sizes fall with the threshold as a power law does, so halve the range of its logarithm.
+      threshold = max(low + 1, min(high, round((low * high) ** 0.5)))
+      tokens = _learn(learner, words, inner, vocab_size, threshold)
+      progress.set_postfix(threshold=threshold, pieces=len(tokens), refresh=False)
+      progress.update()
+      if len(tokens) < vocab_size:
+        high = threshold - 1
+        continue
+      low, best = threshold, tokens
+      if len(tokens) <= _SURPLUS * vocab_size:
+        break
   return best or _learn(learner, words, inner, vocab_size, 1)
 
 

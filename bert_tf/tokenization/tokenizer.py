@@ -109,7 +109,7 @@ def validate_case_matches_checkpoint(
   Two witnesses: the names of Google's checkpoint directories (original:
   `validate_case_matches_checkpoint`), and the vocabulary if it is given. The released vocabularies
   that keep case have capitals in 16% (multilingual) to 29% (English) of their entries, those that
-  do not in none. Text that was lower-cased beforehand is a good reason for a vocabulary without
+  do not only in markers such as [CLS] and <S>. Text that was lower-cased beforehand is a good reason for a vocabulary without
   capitals, so that one only warns.
 
   Args:
@@ -125,7 +125,7 @@ def validate_case_matches_checkpoint(
     raise _case_error(do_lower_case, f"--init_checkpoint={init_checkpoint}")
   if vocab is None:
     return
-  capitals = sum(token != token.lower() for token in vocab if not token.startswith("["))
+  capitals = sum(token != token.lower() for token in vocab if not token.startswith(("[", "<")))
   if do_lower_case and capitals > _CASED_SHARE * len(vocab):
     raise _case_error(do_lower_case, f"a vocabulary with capitals in {capitals} tokens")
   if not do_lower_case and not capitals and "a" in vocab:
