@@ -18,6 +18,10 @@ class Scale:
   """How large the model is and how long it is trained.
 
   Attributes:
+    seconds: most that pretraining may take, 0 for no limit; a slow machine then makes fewer steps.
+    eval_steps: between two points of the curve of held-out accuracy.
+    classifier_seconds: as `seconds`, for each of the two classifiers.
+    classifier_eval_steps: as `eval_steps`, for the classifiers.
     classifier_epochs: of the pretrained and of the random classifier alike.
     classifier_learning_rate: likewise.
     eval_batches: batches of 32 held-out records to evaluate on.
@@ -34,13 +38,17 @@ class Scale:
   train_batch_size: int = 16
   num_train_steps: int = 6000
   num_warmup_steps: int = 300
-  learning_rate: float = 5e-4
+  learning_rate: float = 1e-3
+  seconds: float = 270.0
   save_checkpoints_steps: int = 1000
+  eval_steps: int = 1000
   log_steps: int = 100
   eval_batches: int = 50
-  classifier_epochs: float = 4.0
+  classifier_epochs: float = 3.0
   classifier_batch_size: int = 16
-  classifier_learning_rate: float = 3e-4
+  classifier_learning_rate: float = 1e-4
+  classifier_seconds: float = 40.0
+  classifier_eval_steps: int = 140
   check_export: bool = True
 
 
@@ -55,13 +63,20 @@ FAST = Scale(
   num_train_steps=200,
   num_warmup_steps=20,
   learning_rate=2e-3,
+  seconds=0,
   save_checkpoints_steps=100,
+  eval_steps=100,
   log_steps=20,
   eval_batches=10,
   classifier_epochs=0.5,
+  classifier_learning_rate=1e-3,
+  classifier_seconds=0,
+  classifier_eval_steps=70,
   check_export=False,
 )
 EVAL_BATCH_SIZE = 32
+# The index holds the checksums of all weights.
+_WEIGHTS = "model.ckpt-*.index"
 
 # Written for this purpose: none of them is in the standard library.
 UNSEEN_SENTENCES = (
@@ -167,7 +182,6 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
   train_text, held_out_text = at("text", "train.txt"), at("text", "held_out.txt")
   task_files = tuple(at("task", name) for name in ("train.tsv", "dev.tsv", "labels.txt"))
   export_dir = at("export", "area")
-  checkpoint = at("pretraining", f"model.ckpt-{scale.num_train_steps}")
   return [
     Step(
       "text",
@@ -191,7 +205,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
     _records("train", train_text, layout, scale, seed, scale.dupe_factor),
     _records("held_out", held_out_text, layout, scale, seed, 1),
     _pretraining(layout, scale, seed),
-    _classifier("pretrained", layout, scale, seed, checkpoint),
+    _classifier("pretrained", layout, scale, seed, at("pretraining")),
     _classifier("random", layout, scale, seed, None),
     Step(
       "export",
@@ -208,7 +222,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
         "--version=1",
         *([] if scale.check_export else ["--nocheck"]),
       ),
-      inputs=(at("classifier_pretrained", "model.ckpt-*.index"), layout.vocab_file, task_files[2]),
+      inputs=(at("classifier_pretrained", _WEIGHTS), layout.vocab_file, task_files[2]),
       outputs=(export_dir,),
       quiet=True,
     ),
@@ -232,7 +246,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
         at("pretraining"),
         *MASKED_SENTENCES,
       ),
-      inputs=(f"{checkpoint}.index", layout.vocab_file),
+      inputs=(at("pretraining", _WEIGHTS), layout.vocab_file),
       outputs=(at("answers", "masks.jsonl"),),
       answers=at("answers", "masks.jsonl"),
     ),
@@ -281,6 +295,8 @@ def _pretraining(layout: Layout, scale: Scale, seed: int) -> Step:
       f"--num_train_steps={scale.num_train_steps}",
       f"--num_warmup_steps={scale.num_warmup_steps}",
       f"--learning_rate={scale.learning_rate}",
+      *_time_limit(scale.seconds),
+      f"--eval_steps={scale.eval_steps}",
       f"--eval_batch_size={EVAL_BATCH_SIZE}",
       f"--max_eval_steps={scale.eval_batches}",
       f"--save_checkpoints_steps={scale.save_checkpoints_steps}",
@@ -314,6 +330,8 @@ def _classifier(name: str, layout: Layout, scale: Scale, seed: int, checkpoint: 
       f"--train_batch_size={scale.classifier_batch_size}",
       f"--num_train_epochs={scale.classifier_epochs}",
       f"--learning_rate={scale.classifier_learning_rate}",
+      *_time_limit(scale.classifier_seconds),
+      f"--eval_steps={scale.classifier_eval_steps}",
       f"--eval_batch_size={EVAL_BATCH_SIZE}",
       "--keep_checkpoint_max=1",
       f"--log_steps={scale.log_steps}",
@@ -323,10 +341,14 @@ def _classifier(name: str, layout: Layout, scale: Scale, seed: int, checkpoint: 
       *(layout.path("task", f"{split}.tsv") for split in ("train", "dev")),
       layout.config_file,
       layout.vocab_file,
-      *([f"{checkpoint}.index"] if checkpoint else []),
+      *([os.path.join(checkpoint, _WEIGHTS)] if checkpoint else []),
     ),
     outputs=(output_dir,),
   )
+
+
+def _time_limit(seconds: float) -> list[str]:
+  return [f"--total_training_time={seconds:g}"] if seconds else []
 
 
 def _python(*arguments: str) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ def _draw_classifiers(axes: Sequence, results: Results, layout: Layout) -> None:
     metrics = layout.path(f"classifier_{name}", "metrics.jsonl")
     label = f"from {name} weights"
     _plot(losses, curve(metrics, "train", "loss"), label, color)
-    _plot_accuracy(accuracies, curve(metrics, "eval", "eval_accuracy"), label, color, final)
+    _plot_accuracy(accuracies, curve(metrics, "eval", "accuracy"), label, color, final)
   _baseline(accuracies, results.areas_baseline.accuracy, _GREY)
   _finish(losses, accuracies)
 
