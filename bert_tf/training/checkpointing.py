@@ -36,7 +36,7 @@ class CheckpointManager:
     tf1.write(prefix, state)
     self.latest_step = step
     kept = complete_checkpoints(self._directory)
-    _write_state_file(self._directory, kept[-self._keep :])
+    write_state_file(self._directory, kept[-self._keep :])
     for old in kept[: -self._keep]:
       tf1.delete(old)
     return prefix
@@ -84,7 +84,7 @@ class CheckpointManager:
       state[name].assign(tensors[name])
 
 
-def _write_state_file(directory: str, prefixes: list[str]) -> None:
+def write_state_file(directory: str, prefixes: list[str]) -> None:
   """Writes the file `checkpoint`, by which TensorFlow finds the newest one.
 
   It is a text protocol buffer of two fields; TensorFlow's own function for it is deprecated.

@@ -13,6 +13,7 @@ from bert_tf.checkpoints import names, tf1
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.tasks.task import Task
+from bert_tf.training.checkpointing import write_state_file
 from bert_tf.training.options import TrainingOptions
 from bert_tf.training.output_dir import complete_checkpoints
 from bert_tf.training.state import RunState
@@ -82,6 +83,7 @@ class Evaluation:
     }
     prefix = os.path.join(directory, f"model.ckpt-{step}")
     tf1.write(prefix, {**weights, names.GLOBAL_STEP: self._state.global_step})
+    write_state_file(directory, [prefix])
     for other in complete_checkpoints(directory):
       if other != prefix:
         tf1.delete(other)

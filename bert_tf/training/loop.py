@@ -7,6 +7,7 @@ import os
 import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -220,7 +221,17 @@ class _Run:
         return step
 
   def _run_steps(self, iterator, number: int, clock_step: float) -> dict[str, float]:
-    results = self._step.run(iterator, tf.constant(number), tf.constant(clock_step, tf.float32))
+    try:
+      results = self._step.run(iterator, tf.constant(number), tf.constant(clock_step, tf.float32))
+    except tf.errors.InvalidArgumentError as error:
+      # A CPU refuses an id that is outside of its table; a GPU takes zeros instead.
+      step = int(self._state.global_step.numpy()) + 1
+      wrong = nonfinite.ids_out_of_range(self._batch_of(step), self._model)
+      if not wrong:
+        raise
+      raise UserError(
+        f"step {step}: {wrong[0]}; use the vocabulary and config that the data were made with"
+      ) from error
     return {name: value.numpy().item() for name, value in results.items()}
 
   def _decide(self, step: int, elapsed: float, over: bool, signal_number: int | None) -> bool:
@@ -253,16 +264,24 @@ class _Run:
     return min(options.num_train_steps, *stops, *self._profiler.stops(step))
 
   def _not_finite(self, step: int, metrics: dict[str, float]) -> UserError:
-    """Reads the batch of that step once more: it is a function of the step alone."""
-    batches = distributed_batches(self._task, self._options, self._strategy, step - 1)
-    shares = self._strategy.experimental_local_results(next(iter(batches)))
-    batch = {
-      name: tf.concat([share[name] for share in shares], axis=0).numpy() for name in shares[0]
-    }
     worker = self._strategy.cluster_resolver.task_id if not self._is_chief else 0
     return nonfinite.explain(
-      step, batch, metrics, self._model, self._task, self._options.output_dir, worker
+      step,
+      self._batch_of(step),
+      metrics,
+      self._model,
+      self._task,
+      self._options.output_dir,
+      worker,
     )
+
+  def _batch_of(self, step: int) -> dict[str, np.ndarray]:
+    """Reads this worker's share of a step's batch once more: it is a function of the step."""
+    batches = distributed_batches(self._task, self._options, self._strategy, step - 1)
+    shares = self._strategy.experimental_local_results(next(iter(batches)))
+    return {
+      name: tf.concat([share[name] for share in shares], axis=0).numpy() for name in shares[0]
+    }
 
 
 class _Profiler:

@@ -57,6 +57,9 @@ def golden_task(config: BertConfig, batches: list | None = None, files: list[str
   from bert_tf.tasks.pretraining import PretrainingTask
 
   class Task(PretrainingTask):
+    def num_train_examples(self):
+      return super().num_train_examples() if files else None
+
     def train_dataset(self, options):
       if files:
         return super().train_dataset(options)
