@@ -54,7 +54,8 @@ class LengthBuckets:
   Attributes:
     multiple: padded lengths are multiples of this (or the full length), so that there are few
       shapes; take 64 or more where every new shape is compiled (XLA).
-    window_batches: how many batches' examples are sorted by length together.
+    window_batches: how many batches' examples are sorted by length together; in training no more
+      than there are in an epoch.
   """
 
   multiple: int = 8
@@ -226,8 +227,12 @@ def _bucketed(
   source: _RecordFiles | _Arrays, options: ReadOptions, buckets: LengthBuckets
 ) -> tf.data.Dataset:
   """Windows of the stream, sorted by length, cut into batches; in training in random order."""
-  window = buckets.window_batches * options.batch_size
-  first_window, skip = divmod(options.skip_batches, buckets.window_batches)
+  window_batches = buckets.window_batches
+  if options.training:
+    # More than an epoch in a window would bring copies of an example together in a batch.
+    window_batches = min(window_batches, max(1, source.size(options) // options.batch_size))
+  window = window_batches * options.batch_size
+  first_window, skip = divmod(options.skip_batches, window_batches)
   elements = _stream(source, options, first_window * window, repeat=options.training)
   windows = elements.batch(window, drop_remainder=options.training)
   windows = windows.map(source.parse, num_parallel_calls=tf.data.AUTOTUNE)
@@ -244,7 +249,7 @@ def _bucketed(
     # A stable sort: equal lengths stay in the (already shuffled) order of the stream.
     order = tf.argsort(lengths, stable=True)
     if options.training:
-      order = tf.reshape(order, [buckets.window_batches, options.batch_size])
+      order = tf.reshape(order, [window_batches, options.batch_size])
       seed = _seed(options.seed + 1, number)
       order = tf.reshape(tf.random.experimental.stateless_shuffle(order, seed), [-1])
     batches = tf.data.Dataset.from_tensor_slices(order).batch(options.batch_size, keep)

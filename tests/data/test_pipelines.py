@@ -226,3 +226,14 @@ def test_bucketed_shards_index_the_input(source):
     options = ReadOptions(8, training=False, num_shards=3, shard_index=shard)
     for batch in pipelines.example_dataset(source, CLASS_SPEC, options, buckets):
       np.testing.assert_array_equal(batch["example_index"], batch["label_ids"])
+
+
+def test_a_batch_holds_no_copies_of_an_example(source):
+  options = ReadOptions(batch_size=16, training=True, seed=1)
+  dataset = pipelines.example_dataset(source, CLASS_SPEC, options, LengthBuckets(multiple=4))
+  first_epoch = labels(dataset.take(4))
+  assert len(set(first_epoch)) == 64
+  for batch in dataset.take(12):
+    # A window may reach over the end of an epoch, so two copies can meet, but not more.
+    _, counts = np.unique(batch["label_ids"], return_counts=True)
+    assert counts.max() <= 2
