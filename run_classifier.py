@@ -119,7 +119,10 @@ def main() -> None:
       FLAGS.num_train_epochs,
       FLAGS.warmup_proportion,
     )
-    runner.train(training_flags.training_options(*steps), devices)
+    training = training_flags.training_options(*steps)
+    runner.train(training, devices)
+    if training.dry_run:
+      return
   if FLAGS.do_eval:
     runner.evaluate(devices)
   if FLAGS.do_predict:

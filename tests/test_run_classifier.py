@@ -204,6 +204,14 @@ def test_learns_several_labels(golden, tmp_path):
   assert max(sum(p["probabilities"].values()) for p in named) > 1.5
 
 
+def test_a_dry_run_leaves_nothing(golden, tmp_path, caplog):
+  caplog.set_level("INFO", logger="absl")
+  flags = table_settings(golden, tmp_path, ["text\tlabel", *["red\ta"] * 59, "green\tb"])
+  train(flags, epochs=1, dry_run=True, eval_steps=1)
+  assert not (tmp_path / "out").exists()
+  assert "label_ids is nearly always 0" in caplog.text
+
+
 def test_a_directory_with_other_labels_is_refused(golden, tmp_path):
   rows = ["text\tlabel", *["red\ta", "green\tb"] * 30]
   train(table_settings(golden, tmp_path, rows), epochs=1)

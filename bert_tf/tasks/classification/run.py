@@ -5,10 +5,12 @@ Imports TensorFlow only once it must.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -126,7 +128,8 @@ class ClassifierRunner:
   def train(self, training: TrainingOptions, devices: DeviceOptions) -> None:
     """Writes train.tf_record and what describes the model, then trains.
 
-    With `training.eval_steps` the dev set is evaluated on the way.
+    With `training.eval_steps` the dev set is evaluated on the way. With `training.dry_run`
+    everything is checked and nothing is left in the output directory.
 
     Raises:
       UserError: the output directory holds a run of another model or with other labels.
@@ -135,22 +138,32 @@ class ClassifierRunner:
     if training.eval_steps and "dev" not in self._splits:
       self._splits["dev"] = self._read("dev")
       self._check_labels(self._splits["dev"])
-    path = self._output("train.tf_record")
-    self._write_records("train", path)
-    self._describe()
-    task = self._task(path)
-    if training.eval_steps:
-      dev_path = self._output("eval.tf_record")
-      self._write_records("dev", dev_path)
-      task.evaluate_on(dev_path, self._truth(), self._flags.eval_batch_size)
     logging.info("***** Running training *****")
     logging.info("  Num examples = %d", self.num_train_examples)
     logging.info("  Batch size = %d", training.train_batch_size)
     logging.info("  Num steps = %d", training.num_train_steps)
+    with contextlib.ExitStack() as stack:
+      directory = self._flags.output_dir
+      if training.dry_run:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+      else:
+        self._describe()
+      task = self._task_with_records(directory, evaluates=bool(training.eval_steps))
 
-    from bert_tf.training import loop
+      from bert_tf.training import loop
 
-    loop.train(task, training, devices)
+      loop.train(task, training, devices)
+
+  def _task_with_records(self, directory: str, evaluates: bool):
+    """Writes train.tf_record, and eval.tf_record where they are read while training."""
+    path = os.path.join(directory, "train.tf_record")
+    self._write_records("train", path)
+    task = self._task(path)
+    if evaluates:
+      dev_path = os.path.join(directory, "eval.tf_record")
+      self._write_records("dev", dev_path)
+      task.evaluate_on(dev_path, self._truth(), self._flags.eval_batch_size)
+    return task
 
   def _describe(self) -> None:
     """Writes what belongs to the weights: the config, the vocabulary and the labels."""
