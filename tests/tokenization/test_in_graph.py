@@ -59,6 +59,15 @@ def test_awkward_lines(pair, cased_pair, golden):
   check(cased_pair, lines)
 
 
+def test_basic_tokens(pair, cased_pair, golden):
+  lines = json.loads((golden / "tokenization_lines.json").read_text()) + SHAPES
+  for reference, tokenizer in (pair, cased_pair):
+    words = tokenizer.basic_tokens(tf.constant(lines)).to_list()
+    assert words == [
+      [word.encode() for word in reference.basic_tokenizer.tokenize(line)] for line in lines
+    ]
+
+
 def test_invalid_utf8_and_odd_lengths(pair, cased_pair):
   check(pair, INVALID_UTF8 + SHAPES)
   check(cased_pair, INVALID_UTF8 + SHAPES)
