@@ -33,6 +33,7 @@ flags.DEFINE_bool(
   False,
   "Give all batches one shape, instead of grouping examples by length: for XLA and TPUs.",
 )
+flags.DEFINE_string("xnli_language", "zh", "The language of the task xnli, as its files call it.")
 flags.DEFINE_enum(
   "task_type",
   "classification",
@@ -94,6 +95,7 @@ def main() -> None:
       pad_to_max_length=FLAGS.pad_to_max_length
       or FLAGS.enable_xla
       or devices.distribution_strategy == "tpu",
+      xnli_language=FLAGS.xnli_language,
       allow_missing=tuple(FLAGS.allow_missing),
       table=TableOptions(
         text_column=FLAGS.text_column,

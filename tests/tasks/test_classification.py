@@ -50,6 +50,15 @@ def test_features_are_the_originals(name, golden):
     assert features.label == [reference["label_id"]]
 
 
+def test_xnli_in_another_language(golden):
+  data = str(golden / "glue" / "XNLI")
+  lines = (golden / "glue" / "XNLI" / "xnli.dev.tsv").read_text(encoding="utf-8").splitlines()
+  english = [line.split("\t") for line in lines if line.startswith("en\t")]
+  examples = create_processor("xnli", data, TableOptions(), xnli_language="en").examples("dev")
+  assert [(e.text_a, e.text_b, e.label) for e in examples] == [(r[6], r[7], r[1]) for r in english]
+  assert examples
+
+
 def table(tmp_path, name, text, **options):
   (tmp_path / name).write_text(text, encoding="utf-8")
   return TableProcessor(str(tmp_path), TableOptions(**options))

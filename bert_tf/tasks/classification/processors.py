@@ -125,9 +125,12 @@ class MnliProcessor(DataProcessor):
 
 
 class XnliProcessor(DataProcessor):
-  """Cross-lingual Natural Language Inference, Chinese."""
+  """Cross-lingual Natural Language Inference in one language."""
 
-  _LANGUAGE = "zh"
+  def __init__(self, data_dir: str, language: str = "zh"):
+    """Args: `language`, its code in the files; the original reads Chinese."""
+    super().__init__(data_dir)
+    self._language = language
 
   def labels(self) -> list[str]:
     """See `DataProcessor`."""
@@ -136,7 +139,7 @@ class XnliProcessor(DataProcessor):
   def examples(self, split: str) -> list[InputExample]:
     """See `DataProcessor`."""
     if split == "train":
-      name = os.path.join("multinli", f"multinli.train.{self._LANGUAGE}.tsv")
+      name = os.path.join("multinli", f"multinli.train.{self._language}.tsv")
       return [
         # This file alone spells one of the labels differently.
         InputExample(
@@ -153,7 +156,7 @@ class XnliProcessor(DataProcessor):
     return [
       InputExample(f"dev-{i}", row[6], row[7], row[1], where)
       for i, where, row in self._rows("xnli.dev.tsv", 8, skip=1)
-      if row[0] == self._LANGUAGE
+      if row[0] == self._language
     ]
 
 
@@ -329,7 +332,11 @@ TABLE = "table"
 
 
 def create_processor(
-  task_name: str, data_dir: str, options: TableOptions, known_labels: Sequence[str] = ()
+  task_name: str,
+  data_dir: str,
+  options: TableOptions,
+  known_labels: Sequence[str] = (),
+  xnli_language: str = "zh",
 ) -> DataProcessor:
   """Returns the processor of a task; raises UserError where there is no such task."""
   name = task_name.lower()
@@ -340,4 +347,6 @@ def create_processor(
       f"--task_name: expected one of {', '.join([*PROCESSORS, TABLE])}, found {task_name!r}; any"
       " TSV, CSV or JSON-lines file is read with --task_name=table"
     )
+  if name == "xnli":
+    return XnliProcessor(data_dir, xnli_language)
   return PROCESSORS[name](data_dir)

@@ -57,6 +57,7 @@ class ClassifierRun:
   eval_batch_size: int = 8
   predict_batch_size: int = 8
   pad_to_max_length: bool = False
+  xnli_language: str = "zh"
   allow_missing: tuple[str, ...] = ()
   table: TableOptions = dataclasses.field(default_factory=TableOptions)
 
@@ -81,7 +82,7 @@ class ClassifierRunner:
       flags.do_lower_case, flags.init_checkpoint, self._tokenizer.vocab
     )
     self._processor = create_processor(
-      flags.task_name, flags.data_dir, flags.table, self._known_labels()
+      flags.task_name, flags.data_dir, flags.table, self._known_labels(), flags.xnli_language
     )
     self._splits = {
       split: self._read(split)
