@@ -12,12 +12,15 @@ from bert_tf.checkpoints.report import LoadReport, compare
 
 if TYPE_CHECKING:
   import keras
+  import numpy as np
 
   from bert_tf.checkpoints.reader import Reader
 
 __all__ = [
   "LoadReport", "convert", "describe", "find_config", "find_vocabulary", "load", "read_config"
 ]  # fmt: skip
+
+_PART_BYTES = 1 << 24
 
 
 def load(model: keras.Model, path: Any, allow_missing: Iterable[str] = ()) -> LoadReport:
@@ -54,5 +57,22 @@ def load_from(model: keras.Model, reader: Reader, allow_missing: Iterable[str] =
     reader.refused,
   )
   for name in report.matched:
-    variables[name].assign(reader.read(name))
+    _assign(variables[name], reader.read(name))
   return report
+
+
+def _assign(variable: keras.Variable, array: np.ndarray) -> None:
+  """Copies an array into a variable, a large one in parts.
+
+  TensorFlow makes a tensor of what it assigns, and at times a second one: twice the embeddings
+  of a large vocabulary would be half of a model.
+  """
+  import tensorflow as tf
+
+  target = variable.value
+  if array.nbytes <= _PART_BYTES or isinstance(target, tf.distribute.DistributedValues):
+    variable.assign(array)
+    return
+  rows = max(1, _PART_BYTES * len(array) // array.nbytes)
+  for start in range(0, len(array), rows):
+    target[start : start + rows].assign(array[start : start + rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from bert_tf.errors import UserError
 from bert_tf.files import existing_file
 
 Shape = tuple[int, ...]
+
+_PART_VALUES = 1 << 22
 
 
 class TensorFile(Protocol):
@@ -69,9 +72,24 @@ class SafetensorsFile:
       raise damaged(self.path, "a complete safetensors file", error) from error
 
   def read(self, name: str) -> np.ndarray:
-    """Returns one tensor; opens the file anew, so that no mapped pages stay in memory."""
-    with self._open() as file:
-      return as_float32(file.get_tensor(name))
+    """Returns one tensor.
+
+    The file is mapped anew for every few megabytes, so that mapped pages do not add up.
+    """
+    shape = self.shapes[name]
+    rows = shape[0] if shape else 0
+    count = max(1, _PART_VALUES * rows // max(1, math.prod(shape)))
+    if rows <= count:
+      with self._open() as file:
+        return as_float32(file.get_tensor(name))
+    parts: np.ndarray | None = None
+    for start in range(0, rows, count):
+      with self._open() as file:
+        part = file.get_slice(name)[start : min(start + count, rows)]
+      if parts is None:
+        parts = np.empty(shape, as_float32(part[:0]).dtype)
+      parts[start : start + count] = part
+    return parts
 
 
 class Hdf5File:
@@ -85,7 +103,8 @@ class Hdf5File:
     self.shapes: dict[str, Shape] = {}
 
     def note(name: str, node) -> None:
-      if isinstance(node, h5py.Dataset):
+      # A dataset may have its bytes in another file, whichever the author liked to name.
+      if isinstance(node, h5py.Dataset) and not node.external and not node.is_virtual:
         self.shapes[name] = tuple(node.shape)
 
     try:
@@ -118,7 +137,7 @@ class ShardedFiles:
     self._shard_of: dict[str, TensorFile] = {}
     shards: dict[str, TensorFile] = {}
     for name, shard in weight_map.items():
-      if os.path.basename(shard) != shard:
+      if not isinstance(shard, str) or os.path.basename(shard) != shard:
         raise UserError(f"{index_path}: expected shards beside the index, found {shard!r}")
       if shard not in shards:
         shards[shard] = opener(os.path.join(directory, shard))
