@@ -26,6 +26,18 @@ flags.DEFINE_integer("eval_batch_size", 8, "Examples in a batch of the evaluatio
 flags.DEFINE_integer("num_train_steps", 100000, "Number of training steps.")
 flags.DEFINE_integer("num_warmup_steps", 10000, "Number of warmup steps.")
 flags.DEFINE_integer("max_eval_steps", 100, "Number of batches to evaluate on.")
+flags.DEFINE_bool(
+  "dynamic_masking",
+  False,
+  "Draw the masks anew whenever a sequence is read; serves records of create_pretraining_data.py"
+  " with or without --dynamic_masking. Needs --vocab_file.",
+)
+flags.DEFINE_string(
+  "vocab_file", None, "The vocabulary; checked, and kept beside the weights for later use."
+)
+flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the words to mask, with --dynamic_masking.")
+flags.DEFINE_bool("do_whole_word_mask", False, "Mask whole words, with --dynamic_masking.")
+flags.DEFINE_integer("max_ngram", 1, "Mask runs of up to so many words, with --dynamic_masking.")
 training_flags.define_training_flags()
 training_flags.define_device_flags()
 flags.adopt_module_key_flags(training_flags)
@@ -48,6 +60,11 @@ def main() -> None:
       eval_batch_size=FLAGS.eval_batch_size,
       max_eval_steps=FLAGS.max_eval_steps,
       allow_missing=tuple(FLAGS.allow_missing),
+      vocab_file=FLAGS.vocab_file,
+      dynamic_masking=FLAGS.dynamic_masking,
+      masked_lm_prob=FLAGS.masked_lm_prob,
+      do_whole_word_mask=FLAGS.do_whole_word_mask,
+      max_ngram=FLAGS.max_ngram,
     ),
     training_flags.training_options(FLAGS.num_train_steps, FLAGS.num_warmup_steps),
     training_flags.device_options(),

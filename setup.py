@@ -9,6 +9,8 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "bert_tf/__init__.py").read_text()).group(1)
 
 EXTRAS = {
+  # Its own environment: Beam wants an older protobuf than TensorFlow takes by itself.
+  "beam": ["apache-beam>=2.60"],
   "gpu": ["tensorflow[and-cuda]>=2.20,<2.21"],
   "serving": [
     "aiohttp>=3.9",
@@ -45,6 +47,7 @@ setup(
     "matplotlib>=3.8",
     "ml_dtypes>=0.4",
     "numpy>=1.26",
+    "protobuf>=5",
     "safetensors>=0.4",
     "scikit-learn>=1.4",
     "scipy>=1.11",

@@ -61,10 +61,11 @@ def test_forward_pass_is_the_originals(case):
 
 
 def test_losses_are_the_originals(case):
-  from bert_tf.tasks.pretraining import PretrainingTask
+  from bert_tf.data import records
+  from bert_tf.tasks.pretraining import PretrainingTask, Source
 
   _, model, arrays = case
-  task = PretrainingTask(model.config, [], 128, 20)
+  task = PretrainingTask(model.config, Source([], records.pretraining(128, 20)))
   features = inputs(arrays)
   weights = task.loss_weights(features)
   sums = task.loss_sums(model(features), features)

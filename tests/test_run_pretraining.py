@@ -84,6 +84,36 @@ def test_trains_and_resumes(root, golden, records, tmp_path):
   assert "--output_dir" in again.stderr
 
 
+def test_masks_are_drawn_while_training(root, golden, tmp_path):
+  """Whole sequences cannot be trained on without masks, and are learnt with them."""
+  create = [
+    sys.executable, str(root / "create_pretraining_data.py"), "--dynamic_masking",
+    f"--input_file={golden / 'corpus.txt'}", f"--output_file={tmp_path / 'whole.tfrecord'}",
+    f"--vocab_file={golden / 'vocab.txt'}", "--max_seq_length=64",
+  ]  # fmt: skip
+  subprocess.run(create, check=True, capture_output=True, timeout=120)
+  args = flags(
+    golden, tmp_path / "whole.tfrecord", tmp_path / "out", do_train=True, do_eval=True,
+    num_train_steps=60, num_warmup_steps=5, learning_rate=2e-3, train_batch_size=16,
+    max_eval_steps=3, log_steps=10,
+  )  # fmt: skip
+  refused = run(root, **args)
+  assert refused.returncode == 1
+  assert "pass --dynamic_masking" in refused.stderr
+  assert "--vocab_file" in run(root, **args, dynamic_masking=True).stderr
+  result = run(
+    root, **args, dynamic_masking=True, vocab_file=golden / "vocab.txt", do_whole_word_mask=True,
+    max_ngram=2,
+  )  # fmt: skip
+  assert result.returncode == 0, result.stderr
+  lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").open()]
+  losses = [line["masked_lm_loss"] for line in lines if line["kind"] == "train"]
+  # It starts near log(1200) = 7.1, what guessing costs.
+  assert losses[0] > 6.5 > losses[-1]
+  assert (tmp_path / "out" / "eval_results.txt").exists()
+  assert (tmp_path / "out" / "vocab.txt").read_bytes() == (golden / "vocab.txt").read_bytes()
+
+
 @pytest.mark.parametrize(
   ("changes", "message"),
   [

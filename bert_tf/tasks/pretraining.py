@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import tensorflow as tf
 
 from bert_tf.checkpoints import names
 from bert_tf.config import BertConfig
-from bert_tf.data import pipelines, records
+from bert_tf.data import pipelines
+from bert_tf.data.dynamic_masking import DynamicMasking
+from bert_tf.data.records import FeatureSpec
 from bert_tf.heads import PretrainingModel
 from bert_tf.tasks.task import Features, Task
 
 
 @dataclasses.dataclass(frozen=True)
-class HeldOut:
-  """What to evaluate on: the first `max_steps` batches of `batch_size` records of `files`."""
+class Source:
+  """Where pretraining records come from.
+
+  Attributes:
+    files: TFRecords.
+    spec: what the records hold, see `checks.pretraining_spec`.
+    masking: draws the masks of training batches anew; of evaluation batches only where the
+      records hold none.
+  """
 
   files: Sequence[str]
-  batch_size: int = 8
-  max_steps: int = 100
+  spec: FeatureSpec
+  masking: DynamicMasking | None = None
+
+  @property
+  def masked(self) -> bool:
+    """Whether the records hold masks."""
+    return "masked_lm_ids" in self.spec
 
 
 class PretrainingTask(Task):
@@ -33,24 +47,32 @@ class PretrainingTask(Task):
   def __init__(
     self,
     config: BertConfig,
-    files: Sequence[str],
-    max_seq_length: int,
-    max_predictions_per_seq: int,
-    held_out: HeldOut | None = None,
+    train: Source,
+    held_out: Source | None = None,
+    eval_batch_size: int = 8,
+    max_eval_steps: int = 100,
   ):
-    """Args: `files`, the TFRecords to train on; lengths as the records were written with;
-    `held_out`, what to evaluate on while training.
+    """Args.
+
+    config: the architecture.
+    train: what to train on.
+    held_out: what to evaluate on; default: the first training records.
+    eval_batch_size: examples in a batch of the evaluation.
+    max_eval_steps: how many batches to evaluate on.
     """
     self._config = config
-    self._files = list(files)
-    self._held_out = held_out
+    self._train = train
+    self._held_out = held_out or train
+    self.eval_batch_size = eval_batch_size
+    self.max_eval_steps = max_eval_steps
     self._evaluator: Evaluator | None = None
     self.settings = {
-      "max_seq_length": max_seq_length,
-      "max_predictions_per_seq": max_predictions_per_seq,
-      "input_file": [os.path.basename(path) for path in files],
+      "max_seq_length": train.spec["input_ids"].length,
+      "input_file": [os.path.basename(path) for path in train.files],
+      "dynamic_masking": train.masking is not None,
     }
-    self._spec = records.pretraining(max_seq_length, max_predictions_per_seq)
+    if train.masked:
+      self.settings["max_predictions_per_seq"] = train.spec["masked_lm_ids"].length
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> PretrainingModel:
     """See `Task`."""
@@ -58,24 +80,30 @@ class PretrainingTask(Task):
 
   def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
     """See `Task`."""
-    return pipelines.pretraining_dataset(self._files, self._spec, options)
+    source = self._train
+    return pipelines.pretraining_dataset(source.files, source.spec, options, source.masking)
 
-  def eval_dataset(self, files: Sequence[str], batch_size: int) -> tf.data.Dataset:
-    """The records of `files` in order, again and again, in full batches, as in the original."""
-    options = pipelines.ReadOptions(batch_size=batch_size, training=False)
-    return pipelines.pretraining_dataset(files, self._spec, options)
+  def eval_dataset(self) -> tf.data.Dataset:
+    """The held-out records in order, in full batches, repeated if need be, as in the original."""
+    source = self._held_out
+    options = pipelines.ReadOptions(batch_size=self.eval_batch_size, training=False)
+    masking = None if source.masked else source.masking
+    dataset = pipelines.pretraining_dataset(source.files, source.spec, options, masking)
+    return dataset.take(self.max_eval_steps)
 
   def num_train_examples(self) -> int:
     """See `Task`."""
-    return sum(pipelines.count_records(path) for path in self._files)
+    return sum(pipelines.count_records(path) for path in self._train.files)
 
-  def evaluate(self, model: PretrainingModel) -> dict[str, float]:
-    """See `Task`; without files to evaluate on, the first training records are taken."""
-    held_out = self._held_out or HeldOut(self._files)
+  def evaluate(
+    self,
+    model: PretrainingModel,
+    watch: Callable[[Iterable[Features]], Iterable[Features]] = iter,
+  ) -> dict[str, float]:
+    """See `Task`; `watch` passes the batches on, and may show progress."""
     if self._evaluator is None or self._evaluator.model is not model:
       self._evaluator = Evaluator(model)
-    batches = self.eval_dataset(held_out.files, held_out.batch_size).take(held_out.max_steps)
-    return self._evaluator.evaluate(batches)
+    return self._evaluator.evaluate(watch(self.eval_dataset()))
 
   def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
     """The number of masked words, and of sequences."""

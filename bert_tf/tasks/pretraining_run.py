@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import logging
 
@@ -13,7 +16,11 @@ from bert_tf.data.inputs import input_files
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.tasks.results import write_eval_results
+from bert_tf.tokenization import load_vocab
 from bert_tf.training.options import DeviceOptions, TrainingOptions
+
+if TYPE_CHECKING:
+  from bert_tf.tasks.pretraining import PretrainingTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,64 +37,129 @@ class PretrainingRun:
   eval_batch_size: int
   max_eval_steps: int
   allow_missing: tuple[str, ...] = ()
+  vocab_file: str | None = None
+  dynamic_masking: bool = False
+  masked_lm_prob: float = 0.15
+  do_whole_word_mask: bool = False
+  max_ngram: int = 1
 
 
 def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions) -> None:
   """Trains and evaluates as the flags say.
 
   Raises:
-    UserError: neither training nor evaluation is asked for, the config or the records are wrong
-      or do not fit each other.
+    UserError: neither training nor evaluation is asked for, the config, the vocabulary or the
+      records are wrong or do not fit each other.
   """
-  if not flags.do_train and not flags.do_eval:
-    raise UserError("expected --do_train or --do_eval, found neither; give at least one")
-  config = BertConfig.from_json_file(flags.bert_config_file)
-  config.check_sequence_length(flags.max_seq_length)
+  config = _check(flags)
   train_files = input_files(flags.input_file)
   eval_files = train_files
   if flags.eval_input_file:
     eval_files = input_files(flags.eval_input_file, "--eval_input_file")
-  spec = records.pretraining(flags.max_seq_length, flags.max_predictions_per_seq)
   limits = {"vocab_size": config.vocab_size, "type_vocab_size": config.type_vocab_size}
   for files in {tuple(train_files), tuple(eval_files)}:
-    checks.check_records(files, spec, limits=limits)
+    checks.check_records(files, _spec(flags, files), limits=limits)
   for path in train_files:
     logging.info("Input: %s", path)
 
   import tensorflow as tf
 
-  from bert_tf.tasks.pretraining import HeldOut, PretrainingTask
-  from bert_tf.training import loop
+  try:
+    _run(flags, config, (train_files, eval_files), training, devices)
+  except tf.errors.OpError as error:
+    files = [*train_files, *eval_files]
+    raise checks.explain_record_error(error, files, _spec(flags, files), limits) from error
 
-  task = PretrainingTask(
-    config,
-    train_files,
+
+def _check(flags: PretrainingRun) -> BertConfig:
+  """Checks what can be checked without the records; returns the model's configuration."""
+  if not flags.do_train and not flags.do_eval:
+    raise UserError("expected --do_train or --do_eval, found neither; give at least one")
+  if flags.dynamic_masking and not flags.vocab_file:
+    raise UserError(
+      "--dynamic_masking: expected --vocab_file, found none; give the vocabulary of the records"
+    )
+  if not 0 < flags.masked_lm_prob < 1 or flags.max_ngram < 1:
+    raise UserError(
+      "expected --masked_lm_prob between 0 and 1 and --max_ngram of at least 1, found"
+      f" {flags.masked_lm_prob} and {flags.max_ngram}"
+    )
+  config = BertConfig.from_json_file(flags.bert_config_file)
+  config.check_sequence_length(flags.max_seq_length)
+  if flags.vocab_file:
+    config.check_vocabulary_size(len(load_vocab(flags.vocab_file)), flags.vocab_file)
+  return config
+
+
+def _spec(flags: PretrainingRun, files: Sequence[str]) -> records.FeatureSpec:
+  """What the records of `files` hold."""
+  return checks.pretraining_spec(
+    files,
     flags.max_seq_length,
     flags.max_predictions_per_seq,
-    HeldOut(eval_files, flags.eval_batch_size, flags.max_eval_steps),
+    dynamic_masking=flags.dynamic_masking,
+  )
+
+
+def _run(
+  flags: PretrainingRun,
+  config: BertConfig,
+  files: tuple[Sequence[str], Sequence[str]],
+  training: TrainingOptions,
+  devices: DeviceOptions,
+) -> None:
+  from bert_tf.tasks.pretraining import PretrainingTask, Source
+  from bert_tf.training import loop
+
+  train_files, eval_files = files
+  masking = _masking(flags)
+  task = PretrainingTask(
+    config,
+    Source(train_files, _spec(flags, train_files), masking),
+    Source(eval_files, _spec(flags, eval_files), masking),
+    eval_batch_size=flags.eval_batch_size,
+    max_eval_steps=flags.max_eval_steps,
   )
   task.allow_missing = (*task.allow_missing, *flags.allow_missing)
-  try:
-    if flags.do_train and training.dry_run:
-      loop.train(task, training, devices)
-      return
-    if flags.do_train:
-      os.makedirs(training.output_dir, exist_ok=True)
-      with atomic_writer(os.path.join(training.output_dir, "bert_config.json")) as file:
-        file.write(config.to_json_string())
-      loop.train(task, training, devices)
-    if flags.do_eval:
-      _evaluate(task, eval_files, flags, training, devices)
-  except tf.errors.OpError as error:
-    raise checks.explain_record_error(error, [*train_files, *eval_files], spec, limits) from error
+  if flags.do_train:
+    if not training.dry_run:
+      _describe(flags, config, training.output_dir)
+    loop.train(task, training, devices)
+  if flags.do_eval and not training.dry_run:
+    _evaluate(task, training, devices)
 
 
-def _evaluate(task, files, flags: PretrainingRun, training: TrainingOptions, devices) -> None:
-  from bert_tf.tasks.pretraining import Evaluator
+def _masking(flags: PretrainingRun):
+  if not flags.dynamic_masking:
+    return None
+  from bert_tf.data.dynamic_masking import DynamicMasking
+  from bert_tf.data.masking import Vocabulary
+
+  return DynamicMasking(
+    Vocabulary.of(load_vocab(flags.vocab_file)),
+    flags.masked_lm_prob,
+    flags.max_predictions_per_seq,
+    flags.do_whole_word_mask,
+    flags.max_ngram,
+  )
+
+
+def _describe(flags: PretrainingRun, config: BertConfig, output_dir: str) -> None:
+  """Writes what belongs to the weights: the config, and the vocabulary where it is known."""
+  with atomic_writer(os.path.join(output_dir, "bert_config.json")) as file:
+    file.write(config.to_json_string())
+  if flags.vocab_file:
+    with (
+      atomic_writer(os.path.join(output_dir, "vocab.txt"), "wb") as file,
+      open(flags.vocab_file, "rb") as source,
+    ):
+      shutil.copyfileobj(source, file)
+
+
+def _evaluate(task: PretrainingTask, training: TrainingOptions, devices: DeviceOptions) -> None:
   from bert_tf.training.inference import load_newest, progress
 
   model, step = load_newest(task, training.output_dir, training.init_checkpoint, devices)
-  logging.info("Evaluating on %d batches of %d", flags.max_eval_steps, flags.eval_batch_size)
-  batches = task.eval_dataset(files, flags.eval_batch_size).take(flags.max_eval_steps)
-  results = Evaluator(model).evaluate(progress(batches, flags.max_eval_steps, "eval"))
+  logging.info("Evaluating on %d batches of %d", task.max_eval_steps, task.eval_batch_size)
+  results = task.evaluate(model, lambda batches: progress(batches, task.max_eval_steps, "eval"))
   write_eval_results(training.output_dir, {**results, "global_step": step})
