@@ -1,0 +1,91 @@
+"""The load itself: what it reports, what it refuses, how much memory it takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bert_tf import checkpoints, heads
+from bert_tf.checkpoints import formats
+from bert_tf.config import BertConfig
+from bert_tf.errors import UserError
+from bert_tf.modeling import BertModel
+
+
+def test_large_variables_are_assigned_in_parts(config, directory_of, weights_of, assert_same,
+                                               monkeypatch):  # fmt: skip
+  model = heads.PretrainingModel(config)
+  source = directory_of("source", model)
+  monkeypatch.setattr(checkpoints, "_PART_BYTES", 100)
+  other = heads.PretrainingModel(config)
+  checkpoints.load(other, source)
+  assert_same(weights_of(model), weights_of(other))
+
+
+def test_under_a_distribution_strategy(config, directory_of, weights_of, monkeypatch):
+  import tensorflow as tf
+
+  model = BertModel(config)
+  source = directory_of("source", model)
+  monkeypatch.setattr(checkpoints, "_PART_BYTES", 100)
+  with tf.distribute.MirroredStrategy(["cpu:0"]).scope():
+    other = BertModel(config)
+  checkpoints.load(other, source)
+  for name, array in weights_of(model).items():
+    np.testing.assert_array_equal(array, weights_of(other)[name])
+
+
+def test_nothing_is_changed_where_a_weight_is_missing(
+  config, directory_of, weights_of, assert_same
+):
+  source = directory_of("source", BertModel(config))
+  model = heads.ClassifierModel(config, 2)
+  before = weights_of(model)
+  with pytest.raises(UserError, match=r"expected output_weights, .*--allow_missing"):
+    checkpoints.load(model, source)
+  assert_same(before, weights_of(model))
+  report = checkpoints.load(model, source, allow_missing=["output_*"])
+  assert report.missing == ("output_weights", "output_bias")
+
+
+def test_paths(config, directory_of, tmp_path):
+  source = directory_of("source", BertModel(config))
+  prefix = f"{source}/bert_model.ckpt"
+  for path in (source, prefix, prefix + ".index", prefix + ".data-00000-of-00001"):
+    assert formats.open_checkpoint(path).path == prefix
+  for path in (str(tmp_path), f"{source}/other.ckpt", str(tmp_path / "none.safetensors")):
+    with pytest.raises(UserError, match="expected a checkpoint, found none at"):
+      formats.open_checkpoint(path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("to", ["tf1", "huggingface"])
+def test_memory_stays_below_1_3_times_the_file(root, tmp_path, to):
+  config = BertConfig(30522, 1024, 8, 16, 4096, type_vocab_size=2)
+  (tmp_path / "bert_config.json").write_text(config.to_json_string())
+  path = str(tmp_path / "model.ckpt")
+  checkpoints.tf1.write(path, checkpoints.names.named_variables(BertModel(config)))
+  about = checkpoints.describe(path)
+  output = str(tmp_path / to)
+  checkpoints.convert(path, output, to, about)
+  size = sum(os.path.getsize(f"{output}/{name}") for name in os.listdir(output))
+  code = f"""
+from bert_tf import checkpoints
+from bert_tf.config import BertConfig
+from bert_tf.modeling import BertModel
+def status(key):
+  with open("/proc/self/status") as file:
+    return next(int(line.split()[1]) << 10 for line in file if line.startswith(key))
+BertModel(BertConfig(30, 8, 1, 2, 8))
+before = status("VmRSS")
+checkpoints.load(BertModel(checkpoints.read_config({output!r})), {output!r})
+print(status("VmHWM") - before)
+"""
+  result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+  assert result.returncode == 0, result.stderr
+  # Keras keeps a tenth of a gigabyte of its own besides, whatever the size of the model.
+  assert int(result.stdout) <= 1.3 * size + (100 << 20)
