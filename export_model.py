@@ -11,7 +11,8 @@ from bert_tf.files import existing_file
 FLAGS = flags.FLAGS
 
 _TASKS = (
-  "classification", "multilabel", "regression", "tokens", "pretraining", "encoder",
+  "classification", "multilabel", "regression", "tokens", "question_answering", "pretraining",
+  "encoder",
 )  # fmt: skip
 
 flags.DEFINE_enum("task", None, _TASKS, "What the model was trained for.")
@@ -31,6 +32,12 @@ flags.DEFINE_integer(
 flags.DEFINE_list("labels", [], "Names of the outputs, in the order of the training.")
 flags.DEFINE_string("labels_file", None, "The same, one name a line.")
 flags.DEFINE_bool("pairs", False, "Whether the model was trained on pairs of texts.")
+flags.DEFINE_integer("doc_stride", 128, "As of run_squad.py (task question_answering).")
+flags.DEFINE_integer("max_query_length", 64, "As of run_squad.py.")
+flags.DEFINE_integer("n_best_size", 20, "As of run_squad.py.")
+flags.DEFINE_integer("max_answer_length", 30, "As of run_squad.py.")
+flags.DEFINE_bool("version_2_with_negative", False, "As of run_squad.py.")
+flags.DEFINE_float("null_score_diff_threshold", 0.0, "As of run_squad.py.")
 flags.DEFINE_integer("top_k", 10, "Words to give for every mask (task pretraining).")
 flags.DEFINE_list("layers", ["-1"], "Layers to give vectors of, -1 for the last (task encoder).")
 flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of the matrix products.")
@@ -65,6 +72,19 @@ def _layers() -> list[int]:
     raise UserError(f"expected --layers as numbers, found {','.join(FLAGS.layers)}") from error
 
 
+def _question_options():
+  from bert_tf.serving.export import QuestionOptions
+  from bert_tf.tasks.squad.predictions import PredictionOptions
+
+  prediction = PredictionOptions(
+    FLAGS.n_best_size,
+    FLAGS.max_answer_length,
+    FLAGS.version_2_with_negative,
+    FLAGS.null_score_diff_threshold,
+  )
+  return QuestionOptions(FLAGS.doc_stride, FLAGS.max_query_length, prediction)
+
+
 def main() -> None:
   """Checks what can be checked without TensorFlow, then exports."""
   from bert_tf.config import BertConfig
@@ -87,6 +107,8 @@ def main() -> None:
   source = FLAGS.init_checkpoint, config, text
   if FLAGS.task == "tokens":
     path = export.export_token_classifier(*source, labels, options)
+  elif FLAGS.task == "question_answering":
+    path = export.export_question_answering(*source, _question_options(), options)
   elif FLAGS.task == "pretraining":
     path = export.export_pretraining(*source, options, FLAGS.top_k)
   elif FLAGS.task == "encoder":

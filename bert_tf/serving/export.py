@@ -15,17 +15,22 @@ from bert_tf.serving import bundle, card, modules, samples
 from bert_tf.serving.bundle import ExportOptions
 from bert_tf.serving.encoder_module import EncoderModule
 from bert_tf.serving.pretraining_module import PretrainingModule
+from bert_tf.serving.question_module import QuestionModule
 from bert_tf.serving.text_inputs import TextOptions
 from bert_tf.serving.tokens_module import TokenClassifierModule
 from bert_tf.serving.weights import DTYPES
+from bert_tf.tasks.squad.features import check_lengths
+from bert_tf.tasks.squad.predictions import PredictionOptions
 from bert_tf.tokenization import load_vocab
 
 __all__ = [
   "ExportOptions",
+  "QuestionOptions",
   "TextOptions",
   "export_classifier",
   "export_encoder",
   "export_pretraining",
+  "export_question_answering",
   "export_token_classifier",
 ]
 
@@ -107,6 +112,44 @@ def export_token_classifier(
   module = TokenClassifierModule(model, text, labels)
   checked = samples.token_classifier(model, text, module)
   return _write(module, checked, {"task": "tokens", "pairs": False}, options, labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionOptions:
+  """How contexts are read and answers chosen; flags of run_squad.py have the same names."""
+
+  doc_stride: int = 128
+  max_query_length: int = 64
+  prediction: PredictionOptions = dataclasses.field(default_factory=PredictionOptions)
+
+
+def export_question_answering(
+  checkpoint: Checkpoint,
+  config: BertConfig,
+  text: TextOptions,
+  question: QuestionOptions,
+  options: ExportOptions,
+) -> str:
+  """Exports a `SpanModel`; arguments, result and errors as of `export_classifier`.
+
+  `serving_default` takes `question` and `context`, of any length, and answers with parts of the
+  context, see `QuestionModule.answer_questions`.
+  """
+  _check(text, config, options)
+  check_lengths(text.max_seq_length, question.doc_stride, question.max_query_length)
+  model = build(lambda policy: heads.SpanModel(config, policy), checkpoint, options.dtype)
+  module = QuestionModule(
+    model, text, question.doc_stride, question.max_query_length, question.prediction
+  )
+  checked = samples.question_answering(
+    model, text, question.doc_stride, question.max_query_length, question.prediction
+  )
+  return _write(
+    module,
+    checked,
+    {"task": "question_answering", "pairs": False, **dataclasses.asdict(question)},
+    options,
+  )
 
 
 def export_pretraining(

@@ -41,21 +41,28 @@ class TextModule(tf.Module):
       vocabulary["[CLS]"], vocabulary["[SEP]"], text.max_seq_length, text.static_length
     )
 
+    # Traced once and called by all signatures: with twelve layers, tracing takes seconds.
+    self.tokenize = once(self.tokenizer, tf.TensorSpec([None], tf.string))
+    self.answer_ids = once(self.answers, self.tensor_specs())
+
   def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """The outputs of this kind of model for `input_ids`, `input_mask`, `segment_ids` [B, S]."""
     raise NotImplementedError
 
   def features(self, text: tf.Tensor, text_pair: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
     """Turns strings [B] into the encoder's inputs."""
-    first = self.tokenizer(text)
-    second = self.tokenizer(tf.zeros_like(text) if text_pair is None else text_pair)
-    return self.packer(first, second)
+    first = self.pieces(text)
+    return self.packer(first, first[:, :0] if text_pair is None else self.pieces(text_pair))
+
+  def pieces(self, text: tf.Tensor) -> tf.RaggedTensor:
+    """Ids of strings [B] without special tokens: int32 [B, (tokens)]."""
+    return self.tokenize(text)
 
   def answers_to_text(
     self, text: tf.Tensor, text_pair: tf.Tensor | None = None
   ) -> dict[str, tf.Tensor]:
     """The outputs for strings [B]."""
-    return self.answers(self.features(text, text_pair))
+    return self.answer_ids(self.features(text, text_pair))
 
   def tensor_specs(self) -> dict[str, tf.TensorSpec]:
     """The inputs of the signature `tensors`."""
@@ -76,17 +83,24 @@ class TextModule(tf.Module):
     def of_pairs(text, text_pair):
       return self.answers_to_text(text, text_pair)
 
-    def of_tensors(input_ids, input_mask, segment_ids):
-      ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
-      return self.answers(checked_features(ids, self.config))
-
-    def of_examples(examples):
-      return self.answers(checked_features(parse_examples(examples), self.config))
-
     pair_function = concrete(of_pairs, strings("text", "text_pair")) if self.takes_pairs else None
     return {
       "serving_default": pair_function if pairs else concrete(of_text, strings("text")),
       **({"pairs": pair_function} if pair_function else {}),
+      **self.id_signatures(),
+    }
+
+  def id_signatures(self) -> Signatures:
+    """Those for ids, and the one that shows what text becomes."""
+
+    def of_tensors(input_ids, input_mask, segment_ids):
+      ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
+      return self.answer_ids(checked_features(ids, self.config))
+
+    def of_examples(examples):
+      return self.answer_ids(checked_features(parse_examples(examples), self.config))
+
+    return {
       "tensors": concrete(of_tensors, self.tensor_specs()),
       "examples": concrete(of_examples, strings("examples")),
       "tokenize": self.tokenize_signature(),
@@ -100,6 +114,15 @@ class TextModule(tf.Module):
       return {**features, "tokens": tf.gather(self._tokens, features["input_ids"])}
 
     return concrete(tokenize, strings("text", "text_pair"))
+
+
+def once(function: Callable, *specs: object) -> Callable:
+  """A function of the graph that is traced for `specs` alone.
+
+  Behind a plain function, since a SavedModel keeps the traces of one that it can see.
+  """
+  graph = tf.function(function, input_signature=specs, autograph=False)
+  return lambda *inputs: graph(*inputs)
 
 
 def concrete(function: Callable, specs: Mapping[str, tf.TensorSpec]):

@@ -24,15 +24,14 @@ class PretrainingModule(TextModule):
     self._top_k = min(top_k, model.config.vocab_size)
     self._mask_id = self.tokenizer.vocab[MASK]
 
-  def masked_features(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-    """As `features`, with the mask's id for every literal "[MASK]", which a tokenizer splits."""
+  def pieces(self, text: tf.Tensor) -> tf.RaggedTensor:
+    """Ids of strings, with the mask's for every literal "[MASK]", which a tokenizer splits."""
     parts = tf.strings.split(text, sep=MASK)  # [B, (parts)]
-    ids = self.tokenizer(parts.flat_values)  # [parts, (tokens)]
+    ids = self.tokenize(parts.flat_values)  # [parts, (tokens)]
     # A mask behind every part, then without the one behind the last.
     joined = tf.concat([ids, tf.fill([ids.nrows(), 1], self._mask_id)], axis=1)
     rows = parts.with_flat_values(joined).merge_dims(1, 2)
-    rows = head(rows, rows.row_lengths() - 1)
-    return self.packer(rows, rows[:, :0])
+    return head(rows, rows.row_lengths() - 1)
 
   def predictions(
     self, features: dict[str, tf.Tensor], positions: tf.Tensor
@@ -50,7 +49,7 @@ class PretrainingModule(TextModule):
       `tokens` and `probabilities`, [B, P, K], best first; `num_masks`, int32 [B], how many of
       the P belong to the text: those within the longest sequence.
     """
-    features = self.masked_features(text)
+    features = self.features(text)
     is_mask = tf.equal(features["input_ids"], self._mask_id)
     num_masks = tf.reduce_sum(tf.cast(is_mask, tf.int32), axis=1)
     # Stable, so the columns of the masks come first, from left to right.

@@ -15,6 +15,8 @@ import tensorflow as tf
 from bert_tf.serving import python_pipeline
 from bert_tf.serving.modules import TextModule
 from bert_tf.serving.text_inputs import TextOptions
+from bert_tf.tasks.squad.predictions import PredictionOptions
+from bert_tf.tokenization import load_vocab
 
 Arrays = Mapping[str, np.ndarray]
 Samples = dict[str, tuple[Arrays, Arrays]]
@@ -29,6 +31,12 @@ _TEXTS = (
 )
 # One mask each: what a graph answers for the place of a missing one is of no account.
 _MASKED = ("The capital of France is [MASK].", "[MASK]", "a[MASK]b and more")
+
+_QUESTIONS = (
+  ("What is sweet?", "Crème  brûlée is a (sweet) dish;\tit isn't salty, said O'Brien."),
+  ("Who? " * 40, "One of a thousand words. " * 60),
+  ("Why?", ""),
+)
 
 
 def _run(model: keras.Model, features: Arrays) -> dict:
@@ -109,10 +117,39 @@ def token_classifier(model: keras.Model, text: TextOptions, module: TextModule) 
   return {**samples, "serving_default": ({"text": first}, found)}
 
 
+def question_answering(
+  model: keras.Model,
+  text: TextOptions,
+  doc_stride: int,
+  max_query_length: int,
+  prediction: PredictionOptions,
+) -> Samples:
+  """Samples of question answering: answers by way of run_squad.py's code."""
+
+  def answers(features: Arrays) -> dict[str, np.ndarray]:
+    outputs = _run(model, features)
+    return {name: outputs[name].numpy() for name in ("start_logits", "end_logits")}
+
+  samples = of_texts(answers, text, pairs=False)
+  del samples["pairs"]
+  questions, contexts = (np.array(column, object) for column in zip(*_QUESTIONS, strict=True))
+  found = [
+    python_pipeline.squad_answer(
+      lambda features: answers(features), text, pair, (doc_stride, max_query_length), prediction
+    )
+    for pair in _QUESTIONS
+  ]
+  expected = {
+    "answer": np.array([p.text for p in found], object),
+    "num_answers": np.array([len(p.nbest) for p in found], np.int32),
+  }
+  return {**samples, "serving_default": ({"question": questions, "context": contexts}, expected)}
+
+
 def pretraining(model: keras.Model, text: TextOptions, top_k: int) -> Samples:
   """Samples of a pretraining model."""
   first, second = _columns()
-  features = python_pipeline.features(list(first), list(second), text)
+  features = python_pipeline.features(list(first), list(second), text, masks=True)
   positions = np.tile(np.array([[1, 0, 1]], np.int32), [len(first), 1])
   outputs = _run(model, {**features, "masked_lm_positions": positions})
   words = tf.nn.log_softmax(outputs["masked_lm_logits"]).numpy()
@@ -136,8 +173,9 @@ def pretraining(model: keras.Model, text: TextOptions, top_k: int) -> Samples:
 
 def _filled(model: keras.Model, text: TextOptions, top_k: int) -> dict[str, np.ndarray]:
   """Probabilities of the best words; not the words, since equal ones may come in any order."""
-  features, positions = python_pipeline.masked_features(_MASKED, text)
-  places = np.array(positions, np.int32)
+  features = python_pipeline.features(_MASKED, [""] * len(_MASKED), text, masks=True)
+  mask_id = load_vocab(text.vocab_file)["[MASK]"]
+  places = np.argmax(features["input_ids"] == mask_id, axis=1).astype(np.int32)[:, np.newaxis]
   logits = _run(model, {**features, "masked_lm_positions": places})["masked_lm_logits"]
   best = -np.sort(-tf.nn.softmax(logits).numpy(), axis=-1)[:, :top_k]
   return {

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from bert_tf.serving.modules import TextModule
 from bert_tf.serving.text_inputs import TextOptions, head
-from bert_tf.tokenization.basic import is_chinese_char, is_punctuation
+from bert_tf.tokenization.basic import CHINESE_BLOCKS, is_punctuation
 
 OUTSIDE = "O"
 # Prefixes that begin an entity whatever stands before (IOB2, and the S and U of IOBES and BILOU).
@@ -43,7 +43,6 @@ class TokenClassifierModule(TextModule):
     tokens = list(self.tokenizer.vocab)
     self._continues = tf.constant([token.startswith("##") for token in tokens])
     self._is_punctuation = tf.constant([len(t) == 1 and is_punctuation(t) for t in tokens])
-    self._is_ideograph = tf.constant([len(t) == 1 and is_chinese_char(ord(t)) for t in tokens])
 
   def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """`logits` and `probabilities`, float32 [B, S, L]."""
@@ -67,10 +66,13 @@ class TokenClassifierModule(TextModule):
     ids, starts, ends = self.tokenizer.tokenize_with_offsets(text)
     keep = tf.minimum(ids.row_lengths(), self.text.max_seq_length - 2)
     ids, starts, ends = (head(x, keep) for x in (ids, starts, ends))
-    probabilities = self.answers(self.packer(ids, ids[:, :0]))["probabilities"]
+    probabilities = self.answer_ids(self.packer(ids, ids[:, :0]))["probabilities"]
     probabilities = tf.RaggedTensor.from_tensor(probabilities[:, 1:], lengths=keep).flat_values
     row = ids.value_rowids()
-    first = self._first_pieces(ids.flat_values, starts.flat_values, ends.flat_values, row)
+    ideograph = _starts_with_ideograph(text, row, starts.flat_values)
+    first = self._first_pieces(
+      ids.flat_values, starts.flat_values, ends.flat_values, row, ideograph
+    )
     words = _Groups(first, row, starts.flat_values, ends.flat_values)
     best = tf.gather(probabilities, words.first)  # [words, L]
     label = tf.argmax(best, axis=-1, output_type=tf.int32)
@@ -82,9 +84,8 @@ class TokenClassifierModule(TextModule):
       "word_labels": words.dense(tf.gather(self._labels, label), text, ""),
     }
 
-  def _first_pieces(self, ids, starts, ends, row) -> tf.Tensor:
+  def _first_pieces(self, ids, starts, ends, row, ideograph) -> tf.Tensor:
     """Whether each piece is the first of a word, bool [pieces]."""
-    ideograph = tf.gather(self._is_ideograph, ids)
     attached = (starts == _before(ends, -1)) & (row == _before(row, -1))
     attached &= ~ideograph & ~_before(ideograph, False)
     attached |= tf.gather(self._continues, ids)
@@ -144,6 +145,15 @@ class _Groups:
     rows = tf.size(text, tf.int64)
     ragged = tf.RaggedTensor.from_value_rowids(values, self.row, nrows=rows, validate=False)
     return ragged.to_tensor(padding)
+
+
+def _starts_with_ideograph(text: tf.Tensor, row: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
+  """Whether the character at `starts[i]` of `text[row[i]]` is a word by itself, bool [pieces]."""
+  decoded = tf.strings.unicode_decode(text, "UTF-8")
+  places = tf.gather(decoded.row_splits, row) + tf.cast(starts, tf.int64)
+  chars = tf.gather(decoded.flat_values, places)[:, tf.newaxis]
+  first, last = (tf.constant(column) for column in zip(*CHINESE_BLOCKS, strict=True))
+  return tf.reduce_any((first <= chars) & (chars <= last), axis=1)
 
 
 def _before(values: tf.Tensor, first) -> tf.Tensor:

@@ -43,6 +43,7 @@ def token_model(config):
 def exports(golden, config, text_options, token_model, tmp_path_factory) -> dict[str, pathlib.Path]:
   """Directories of versions by kind; all have passed the check in a fresh process."""
   from bert_tf.serving import bundle, export, modules
+  from bert_tf.tasks.squad.predictions import PredictionOptions
 
   root = tmp_path_factory.mktemp("exports")
   heads, pretrained = str(golden / "tiny_heads_ckpt"), str(golden / "tiny_ckpt")
@@ -65,6 +66,15 @@ def exports(golden, config, text_options, token_model, tmp_path_factory) -> dict
       ),
       "tokens": export.export_token_classifier(
         token_model, config, text_options, LABELS["tokens"], options("tokens")
+      ),
+      "questions": export.export_question_answering(
+        heads,
+        config,
+        text_options,
+        export.QuestionOptions(
+          16, 16, PredictionOptions(version_2_with_negative=True, null_score_diff_threshold=100.0)
+        ),
+        options("questions"),
       ),
       "pretraining": export.export_pretraining(
         pretrained, config, text_options, options("pretraining")

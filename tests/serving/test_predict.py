@@ -72,11 +72,14 @@ def test_many_masks_equal_the_python_pipeline(exports, golden, config, text_opti
   from bert_tf import checkpoints
   from bert_tf.heads import PretrainingModel
   from bert_tf.serving import python_pipeline
+  from bert_tf.tokenization import load_vocab
 
   texts = ["[MASK] and [MASK]", "no mask", "the[MASK]", "[MASK][MASK] x [MASK]"]
   model = PretrainingModel(config)
   checkpoints.load(model, str(golden / "tiny_ckpt"))
-  features, places = python_pipeline.masked_features(texts, text_options)
+  features = python_pipeline.features(texts, [""] * len(texts), text_options, masks=True)
+  mask_id = load_vocab(text_options.vocab_file)["[MASK]"]
+  places = [np.flatnonzero(row == mask_id).tolist() for row in features["input_ids"]]
   signature = tf.saved_model.load(str(exports["pretraining"])).signatures["fill_mask"]
   found = signature(text=tf.constant(texts))
   assert found["num_masks"].numpy().tolist() == [2, 0, 1, 3]

@@ -1,0 +1,168 @@
+"""A context cut into words, pieces and windows inside the graph, as run_squad.py cuts it.
+
+B questions in a batch; words, characters, pieces and windows of all of them lie in flat rows, and
+`splits` say where each begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+# string [rows] -> ragged [rows, (tokens)].
+Tokenize = Callable[[tf.Tensor], tf.RaggedTensor]
+
+# What separates words of a context: other white space does not (`read_squad_examples`).
+_SPACES = (0x20, 0x09, 0x0D, 0x0A, 0x202F)
+_SPACE_PATTERN = "[ \t\r\n\u202f]+"
+
+
+class Context(NamedTuple):
+  """Contexts, string [B], and what they are made of.
+
+  Attributes:
+    text: string [B], valid UTF-8.
+    words: string [W].
+    word_splits: int64 [B + 1], words of each context.
+    char_places: int64 [C], where in its context each character of the words stands.
+    char_splits: int64 [W + 1], characters of each word.
+    basic: string [T], what BasicTokenizer makes of the words.
+    basic_splits: int64 [W + 1], basic tokens of each word.
+    ids: int32 [P], pieces.
+    piece_words: int64 [P], the word of each piece.
+    piece_splits: int64 [B + 1], pieces of each context.
+  """
+
+  text: tf.Tensor
+  words: tf.Tensor
+  word_splits: tf.Tensor
+  char_places: tf.Tensor
+  char_splits: tf.Tensor
+  basic: tf.Tensor
+  basic_splits: tf.Tensor
+  ids: tf.Tensor
+  piece_words: tf.Tensor
+  piece_splits: tf.Tensor
+
+
+class Windows(NamedTuple):
+  """The windows over all contexts.
+
+  Attributes:
+    question: int64 [N], the question of each window.
+    splits: int64 [B + 1], windows of each question.
+    start: int64 [N], first piece of the window among all pieces.
+    length: int64 [N], pieces in the window.
+    first: int64 [N], index of that first piece in the sequence.
+    max_context: ragged bool [N, (pieces)], whether no other window shows a piece with more
+      context.
+  """
+
+  question: tf.Tensor
+  splits: tf.Tensor
+  start: tf.Tensor
+  length: tf.Tensor
+  first: tf.Tensor
+  max_context: tf.RaggedTensor
+
+
+def read_context(text: tf.Tensor, tokenize: Tokenize, basic_tokens: Tokenize) -> Context:
+  """Cuts contexts into words and pieces.
+
+  Args:
+    text: string [B].
+    tokenize: strings to ids of their pieces.
+    basic_tokens: strings to their basic tokens.
+  """
+  text = tf.strings.unicode_transcode(
+    text, "UTF-8", "UTF-8", errors="ignore", replace_control_characters=False
+  )
+  decoded = tf.strings.unicode_decode(text, "UTF-8")
+  chars = decoded.flat_values
+  places = tf.ragged.range(decoded.row_lengths()).flat_values
+  is_space = tf.reduce_any(chars[:, tf.newaxis] == tf.constant(_SPACES), axis=1)
+  after_space = tf.concat([[True], is_space[:-1]], axis=0) | (places == 0)
+  begins = ~is_space & after_space
+  word_counts = tf.reduce_sum(decoded.with_flat_values(tf.cast(begins, tf.int64)), axis=1)
+  word_splits = splits_of(word_counts)
+  word_of_char = tf.boolean_mask(tf.cumsum(tf.cast(begins, tf.int64)) - 1, ~is_space)
+  by_word = tf.RaggedTensor.from_value_rowids(
+    tf.boolean_mask(chars, ~is_space), word_of_char, nrows=word_splits[-1], validate=False
+  )
+  words = tf.strings.unicode_encode(by_word, "UTF-8")
+  basic = basic_tokens(words)
+  pieces = tokenize(words)
+  return Context(
+    text=text,
+    words=words,
+    word_splits=word_splits,
+    char_places=tf.boolean_mask(places, ~is_space),
+    char_splits=by_word.row_splits,
+    basic=basic.flat_values,
+    basic_splits=basic.row_splits,
+    ids=pieces.flat_values,
+    piece_words=pieces.value_rowids(),
+    piece_splits=tf.gather(pieces.row_splits, word_splits),
+  )
+
+
+def splits_of(counts: tf.Tensor) -> tf.Tensor:
+  """Where rows of so many values begin, and the end of the last: int64 [rows + 1]."""
+  return tf.concat([[0], tf.cumsum(tf.cast(counts, tf.int64))], axis=0)
+
+
+def single_spaced(text: tf.Tensor) -> tf.Tensor:
+  """Words joined by one space each, as answers are written."""
+  return tf.strings.regex_replace(text, _SPACE_PATTERN, " ")
+
+
+def cut_windows(
+  piece_splits: tf.Tensor, question_lengths: tf.Tensor, max_seq_length: int, doc_stride: int
+) -> Windows:
+  """Lays overlapping windows over every context (`convert_examples_to_features`).
+
+  Args:
+    piece_splits: int64 [B + 1], pieces of each context.
+    question_lengths: int64 [B], pieces of each question, already truncated.
+    max_seq_length: longest sequence; [CLS], the question and two [SEP] take their part.
+    doc_stride: how many pieces a window starts after the one before.
+  """
+  lengths = piece_splits[1:] - piece_splits[:-1]
+  room = max_seq_length - 3 - question_lengths
+  stride = tf.minimum(room, doc_stride)
+  # Rounded up; an empty context has no window.
+  counts = 1 + (tf.maximum(lengths - room, 0) + stride - 1) // stride
+  counts = tf.where(lengths > 0, counts, 0)
+  number = tf.ragged.range(counts)
+  question = number.value_rowids()
+  offset = number.flat_values * tf.gather(stride, question)
+  length = tf.minimum(tf.gather(room, question), tf.gather(lengths, question) - offset)
+  start = tf.gather(piece_splits, question) + offset
+  return Windows(
+    question=question,
+    splits=splits_of(counts),
+    start=start,
+    length=length,
+    first=tf.gather(question_lengths, question) + 2,
+    max_context=_max_context(start, length, piece_splits[-1]),
+  )
+
+
+def _max_context(start: tf.Tensor, length: tf.Tensor, num_pieces: tf.Tensor) -> tf.RaggedTensor:
+  """For the pieces of every window whether it is the one to predict them (see `Windows`).
+
+  A piece's score is its context on the shorter side plus 0.01 x the window's length; the first
+  window wins a tie (the original's `_check_is_max_context`).
+  """
+  left = tf.ragged.range(length)
+  window = left.value_rowids()
+  size = tf.gather(length, window)
+  shorter = tf.minimum(left.flat_values, size - 1 - left.flat_values)
+  score = tf.cast(shorter, tf.float64) + 0.01 * tf.cast(size, tf.float64)
+  piece = tf.gather(start, window) + left.flat_values
+  best = tf.math.unsorted_segment_max(score, piece, num_pieces)
+  candidate = tf.where(score == tf.gather(best, piece), window, tf.int64.max)
+  winner = tf.math.unsorted_segment_min(candidate, piece, num_pieces)
+  return left.with_flat_values(tf.gather(winner, piece) == window)
