@@ -300,6 +300,19 @@ def test_unknown_labels_tasks_and_splits(tmp_path, golden):
     LabelEncoder(regression).encode(InputExample("1", "a", None, "x"))
 
 
+def test_labels_may_be_called_as_scores_are():
+  logits = np.array([[2.0, 1.0], [0.0, 1.0]])
+  scores = metrics.compute(logits, np.array([0, 1]), "classification", ["accuracy", "macro avg"])
+  assert scores["accuracy"] == scores["macro_f1"] == scores["f1"] == 1.0
+  assert scores["per_label"]["accuracy"]["support"] == 1
+
+
+def test_one_label_is_no_task(tmp_path):
+  for task_type in ("classification", "multilabel"):
+    with pytest.raises(UserError, match=r"expected at least two labels, found .'a'. in the train"):
+      table(tmp_path, "train.tsv", "text\tlabel\nx\ta\n", task_type=task_type).labels()
+
+
 def test_scores_by_hand():
   logits = np.array([[2.0, 1.0], [0.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
   scores = metrics.compute(logits, np.array([0, 1, 0, 0]), "classification", ["no", "yes"])

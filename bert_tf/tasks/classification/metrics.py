@@ -42,11 +42,13 @@ def compute(
   from sklearn import metrics
 
   predicted = logits > 0 if task_type == MULTILABEL else np.argmax(logits, axis=-1)
+  # Numbers, since a label may be called as a row of the report is, such as "accuracy".
+  names = [str(index) for index in range(len(labels))]
   report = metrics.classification_report(
     truth,
     predicted,
     labels=range(len(labels)),
-    target_names=labels,
+    target_names=names,
     output_dict=True,
     zero_division=0,
   )
@@ -59,8 +61,11 @@ def compute(
   else:
     scores["matthews"] = float(metrics.matthews_corrcoef(truth, predicted))
     if len(labels) == 2:
-      scores["f1"] = report[labels[1]]["f1-score"]
-  return {**scores, "per_label": {label: report[label] for label in labels}}
+      scores["f1"] = report["1"]["f1-score"]
+  return {
+    **scores,
+    "per_label": {label: report[name] for label, name in zip(labels, names, strict=True)},
+  }
 
 
 def _regression(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:

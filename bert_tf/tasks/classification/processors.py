@@ -218,9 +218,9 @@ class TableProcessor(DataProcessor):
       found = {label for e in self.examples("train") for label in self.split_label(e.label)}
       self._labels = sorted(found, key=_natural_order)
       _warn_of_numbers(self._labels)
-    if len(self._labels) < (1 if self.task_type == MULTILABEL else 2):
+    if len(self._labels) < 2:
       raise UserError(
-        f"expected at least two labels in the training data, found {self._labels}; check"
+        f"expected at least two labels, found {self._labels or 'none'} in the training data; check"
         " --label_column, or give --labels"
       )
     return self._labels
