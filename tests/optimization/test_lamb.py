@@ -65,3 +65,18 @@ def test_a_weight_or_an_update_of_zero_has_ratio_one():
   w, *_ = update(np.zeros(2), np.array([0.3, -0.4]))
   np.testing.assert_allclose(w, [-0.01, 0.01], rtol=1e-4)
   np.testing.assert_array_equal(update(np.ones(2), np.zeros(2), decay=0.0)[0], [1, 1])
+
+
+def test_agrees_with_the_model_garden():
+  """Which by default leaves weights without decay unscaled; told not to, it is the same."""
+  from official.modeling.optimization.lamb import LAMB
+
+  random = np.random.default_rng(4)
+  w, g = random.normal(size=(2, 6, 5)).astype(np.float32)
+  theirs = tf.Variable(w)
+  optimizer = LAMB(0.02, weight_decay_rate=0.01, exclude_from_layer_adaptation=["none of them"])
+  for _ in range(5):
+    optimizer.apply_gradients([(tf.constant(g), theirs)])
+  ours, *_ = update(w, g, steps=5, rate=0.02, decay=0.01)
+  # Both are float32; the powers of the betas are taken in another order.
+  np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-5)

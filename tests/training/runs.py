@@ -54,7 +54,7 @@ def golden_task(config: BertConfig, batches: list | None = None, files: list[str
   """A pretraining task on `files`, or on the golden batches in their order."""
   import tensorflow as tf
 
-  from bert_tf.tasks.pretraining import PretrainingTask
+  from bert_tf.tasks.pretraining import PretrainingTask, Source
 
   class Task(PretrainingTask):
     def num_train_examples(self):
@@ -76,7 +76,7 @@ def golden_task(config: BertConfig, batches: list | None = None, files: list[str
       spec.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
       return dataset.skip(options.skip_batches).with_options(spec)
 
-  return Task(config, files or [], LENGTH, PREDICTIONS)
+  return Task(config, Source(files or [], records.pretraining(LENGTH, PREDICTIONS)))
 
 
 def weights_of(directory: str | os.PathLike) -> dict[str, np.ndarray]:
