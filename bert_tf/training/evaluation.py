@@ -48,7 +48,7 @@ class Evaluation:
   def patience_is_over(self) -> bool:
     """Whether the last evaluations have brought nothing better."""
     patience = self._options.early_stopping_patience
-    return bool(patience) and int(self._state.evaluations_since_best) >= patience
+    return bool(patience) and int(self._state.evaluations_since_best.numpy()) >= patience
 
   def run(self, step: int) -> dict[str, float]:
     """Evaluates, keeps the weights where they are the best so far, returns the results."""
@@ -58,7 +58,7 @@ class Evaluation:
       raise UserError(f"evaluation: expected {metric} among the results, found {list(results)}")
     value = -results[metric] if self._task.best_metric.startswith("-") else results[metric]
     # A NaN is never the best.
-    better = value > float(self._state.best_value)
+    better = value > float(self._state.best_value.numpy())
     if better:
       self._state.best_value.assign(value)
       self._state.best_step.assign(step)
@@ -71,7 +71,7 @@ class Evaluation:
       "Evaluation at step %d: %s%s",
       step,
       ", ".join(f"{name} {value:.4g}" for name, value in sorted(results.items())),
-      " (the best so far)" if better else f" (best: step {int(self._state.best_step)})",
+      " (the best so far)" if better else f" (best: step {int(self._state.best_step.numpy())})",
     )
     return results
 

@@ -173,7 +173,7 @@ class _Run:
     elif options.total_training_time and elapsed >= options.total_training_time:
       reason = f"has trained {elapsed:.0f} s, and --total_training_time is no more"
     elif self._evaluation.patience_is_over:
-      reason = f"was stopped early, its best step being {int(self._state.best_step)}"
+      reason = f"was stopped early, its best step being {int(self._state.best_step.numpy())}"
     else:
       return False
     logging.warning(
@@ -245,7 +245,7 @@ class _Run:
     if finished and step < options.num_train_steps:
       reason = "its time is used up" if over else (
         f"{options.early_stopping_patience} evaluations brought nothing better than step"
-        f" {int(self._state.best_step)}, whose weights are in {options.output_dir}/best"
+        f" {int(self._state.best_step.numpy())}, whose weights are in {options.output_dir}/best"
       )  # fmt: skip
       logging.info("Ending training at step %d: %s", step, reason)
     if signal_number and not finished:
