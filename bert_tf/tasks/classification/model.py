@@ -93,7 +93,7 @@ class ClassificationTask(Task):
     """Yields for every batch (places in the file [b], logits [b, L], losses [b])."""
     options = pipelines.ReadOptions(batch_size=batch_size, training=False)
     dataset = pipelines.example_dataset(path, self._spec, options, self._buckets)
-    compute = self._function(model)
+    compute = self._function(model, dataset.element_spec)
     done = 0
     for features in dataset:
       logits, losses = compute(features)
@@ -117,11 +117,11 @@ class ClassificationTask(Task):
       logits[places], losses[places] = values
     return logits, losses
 
-  def _function(self, model: ClassifierModel) -> Callable:
-    """Logits and losses of a batch, traced once for a model."""
+  def _function(self, model: ClassifierModel, spec: dict[str, tf.TensorSpec]) -> Callable:
+    """Logits and losses of a batch as `spec` says, traced once for a model."""
     if self._compute is None or self._compute[0] is not model:
 
-      @tf.function(autograph=False, reduce_retracing=True)
+      @tf.function(autograph=False, input_signature=[spec])
       def compute(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
         logits = model(features, training=False)["logits"]
         return logits, example_losses(logits, features["label_ids"], self._task_type)
