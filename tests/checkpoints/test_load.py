@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bert_tf import checkpoints, heads
-from bert_tf.checkpoints import formats
+from bert_tf.checkpoints import formats, tf1
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.modeling import BertModel
@@ -64,11 +64,13 @@ def test_paths(config, directory_of, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("to", ["tf1", "huggingface"])
-def test_memory_stays_below_1_3_times_the_file(root, tmp_path, to):
+def test_memory_is_that_of_the_model_and_thrice_its_largest_tensor(root, tmp_path, to):
+  """For a BERT-large that is 1.3 times the file; two of the three are the initialiser's."""
   config = BertConfig(30522, 1024, 8, 16, 4096, type_vocab_size=2)
   (tmp_path / "bert_config.json").write_text(config.to_json_string())
   path = str(tmp_path / "model.ckpt")
-  checkpoints.tf1.write(path, checkpoints.names.named_variables(BertModel(config)))
+  variables = checkpoints.names.named_variables(BertModel(config))
+  tf1.write(path, {name: variable.value for name, variable in variables.items()})
   about = checkpoints.describe(path)
   output = str(tmp_path / to)
   checkpoints.convert(path, output, to, about)
@@ -87,5 +89,4 @@ print(status("VmHWM") - before)
 """
   result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
   assert result.returncode == 0, result.stderr
-  # Keras keeps a tenth of a gigabyte of its own besides, whatever the size of the model.
-  assert int(result.stdout) <= 1.3 * size + (100 << 20)
+  assert int(result.stdout) <= size + 3 * 30522 * 1024 * 4
