@@ -50,6 +50,9 @@ flags.DEFINE_enum(
   ["fast", "compatible"],
   "compatible: slower, and only operations that TensorFlow Serving's images have long had.",
 )
+flags.DEFINE_list(
+  "lite", [], "LiteRT files to write beside it: float32, float16 and int8, or some of them."
+)
 flags.DEFINE_bool("check", True, "Load the export in a fresh process and compare its answers.")
 flags.mark_flags_as_required(
   ["task", "init_checkpoint", "bert_config_file", "vocab_file", "export_dir"]
@@ -103,7 +106,9 @@ def main() -> None:
     FLAGS.static_length,
     FLAGS.text_ops,
   )
-  options = export.ExportOptions(FLAGS.export_dir, FLAGS.version, FLAGS.dtype, FLAGS.check)
+  options = export.ExportOptions(
+    FLAGS.export_dir, FLAGS.version, FLAGS.dtype, FLAGS.check, tuple(FLAGS.lite)
+  )
   source = FLAGS.init_checkpoint, config, text
   if FLAGS.task == "tokens":
     path = export.export_token_classifier(*source, labels, options)

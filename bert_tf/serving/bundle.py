@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,14 @@ class ExportOptions:
     version: a positive number; default: seconds since 1970, so that a later export is served.
     dtype: type of the matrix products, "float32" or "bfloat16"; answers are float32 always.
     check: load the bundle in a fresh process and compare its answers before it gets its name.
+    lite: which LiteRT files to put beside the graph, of `lite.KINDS`.
   """
 
   export_dir: str
   version: int | None = None
   dtype: str = "float32"
   check: bool = True
+  lite: tuple[str, ...] = ()
 
 
 def write(
@@ -54,6 +56,7 @@ def write(
   assets: Mapping[str, str],
   samples: Samples,
   options: ExportOptions,
+  finish: Callable[[str], None] = lambda saved: None,
 ) -> str:
   """Saves a module as `<export_dir>/<version>`.
 
@@ -64,6 +67,7 @@ def write(
       them is put beside the graph.
     samples: signature -> (inputs, outputs that the Python pipeline gives for them).
     options: where to write.
+    finish: puts more files into the directory that it is given, before the check.
 
   Returns:
     The directory.
@@ -77,6 +81,7 @@ def write(
     saved = os.path.join(scratch, "saved")
     _save(module, signatures, assets, saved, scratch)
     _write_warmup(saved, samples, deployment.model_name(options.export_dir))
+    finish(saved)
     if options.check:
       # Elsewhere than where it was saved: a path that got into the graph would show.
       moved = os.path.join(scratch, "moved", "1")

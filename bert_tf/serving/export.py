@@ -11,7 +11,8 @@ import keras
 from bert_tf import checkpoints, heads, modeling
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.serving import bundle, card, modules, samples
+from bert_tf.files import atomic_writer
+from bert_tf.serving import bundle, card, lite, modules, python_pipeline, samples
 from bert_tf.serving.bundle import ExportOptions
 from bert_tf.serving.encoder_module import EncoderModule
 from bert_tf.serving.pretraining_module import PretrainingModule
@@ -163,6 +164,8 @@ def export_pretraining(
 
   Args as of `export_classifier`; `top_k`, how many words to give for every mask.
   """
+  if options.lite:
+    raise UserError("expected no --lite, which has no form for masks; leave it out")
   if top_k < 1:
     raise UserError(f"expected --top_k of at least 1, found {top_k}")
   _check(text, config, options)
@@ -259,4 +262,27 @@ def _write(
     assets["labels.txt"] = "".join(f"{label}\n" for label in labels)
   signatures = module.signatures(bool(facts["pairs"]))
   assets[bundle.CARD_FILE] = card.model_card(described, module.config, labels, signatures)
-  return bundle.write(module, signatures, assets, checked, options)
+
+  def finish(saved: str) -> None:
+    if options.lite:
+      _write_lite(module, os.path.join(saved, "lite"), options.lite)
+
+  return bundle.write(module, signatures, assets, checked, options, finish)
+
+
+def _write_lite(module: modules.TextModule, directory: str, kinds: Sequence[str]) -> None:
+  """Writes LiteRT files and what was measured of them."""
+  text = dataclasses.replace(module.text, static_length=True)
+  features = python_pipeline.features(*zip(*samples.TEXTS, strict=True), text)
+  reports = lite.export_lite(module, directory, features, kinds)
+  with atomic_writer(os.path.join(directory, "README.md")) as file:
+    file.write(
+      "# LiteRT\n\nMeasured by the LiteRT runtime on one thread of the exporting machine.\n"
+    )
+    file.writelines(
+      f"\n- `{os.path.basename(report.path)}`: {report.size / 2**20:.1f} MiB, outputs within"
+      f" {report.difference:.2g} of the model's, {report.milliseconds:.1f} ms for a sequence of"
+      f" {text.max_seq_length}"
+      for report in reports
+    )
+    file.write("\n")

@@ -7,8 +7,10 @@ import importlib.resources
 import json
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from aiohttp import web
 
 from bert_tf.serving import json_format, metadata
@@ -16,6 +18,9 @@ from bert_tf.serving.batching import Batcher
 from bert_tf.serving.metrics import Metrics
 from bert_tf.serving.servable import RequestError
 from bert_tf.serving.versions import VersionManager
+
+# Bytes of JSON or numbers of an answer that are handled in less time than a thread takes to start.
+_SMALL = 8192
 
 _HTTP_STATUS = {
   "INVALID_ARGUMENT": 400,
@@ -91,16 +96,9 @@ class RestApi:
 
   async def _predict(self, request: web.Request, batcher: Batcher) -> str:
     body = await request.read()
-    # Parsing megabytes of JSON here would hold up everybody else.
-    name, inputs, in_rows = await asyncio.to_thread(
-      json_format.parse_request, body, batcher.servable
-    )
+    name, inputs, in_rows = await _run(len(body), json_format.parse_request, body, batcher.servable)
     outputs = await asyncio.wrap_future(batcher.submit(name, inputs))
-
-    def response() -> str:
-      return json.dumps(json_format.format_response(outputs, in_rows), ensure_ascii=False) + "\n"
-
-    return await asyncio.to_thread(response)
+    return await _run(sum(v.size for v in outputs.values()), _to_json, outputs, in_rows)
 
   async def _status(self, request: web.Request) -> web.Response:
     self._check_name(request)
@@ -141,6 +139,17 @@ class RestApi:
     headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
     text = page.replace("@NONCE@", nonce)
     return web.Response(text=text, content_type="text/html", headers=headers)
+
+
+async def _run(size: int, function: Callable, *args: Any) -> Any:
+  """Calls a function, in a thread where so much work would hold up everybody else."""
+  if size < _SMALL:
+    return function(*args)
+  return await asyncio.to_thread(function, *args)
+
+
+def _to_json(outputs: Mapping[str, np.ndarray], in_rows: bool) -> str:
+  return json.dumps(json_format.format_response(outputs, in_rows), ensure_ascii=False) + "\n"
 
 
 def _error(message: str, status: int) -> web.Response:

@@ -22,7 +22,7 @@ Arrays = Mapping[str, np.ndarray]
 Samples = dict[str, tuple[Arrays, Arrays]]
 
 # Short and long, with a pair and without, accents, scripts, characters that vanish.
-_TEXTS = (
+TEXTS = (
   ("The quick brown fox jumps over the lazy dog.", ""),
   ("Crème brûlée à la carte, 3.50 €!", "Is it sweet?"),
   ("", ""),
@@ -44,7 +44,7 @@ def _run(model: keras.Model, features: Arrays) -> dict:
 
 
 def _columns() -> tuple[np.ndarray, np.ndarray]:
-  first, second = zip(*_TEXTS, strict=True)
+  first, second = zip(*TEXTS, strict=True)
   return np.array(first, object), np.array(second, object)
 
 
