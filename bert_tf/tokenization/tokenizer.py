@@ -109,8 +109,8 @@ def validate_case_matches_checkpoint(
   Two witnesses: the names of Google's checkpoint directories (original:
   `validate_case_matches_checkpoint`), and the vocabulary if it is given. The released vocabularies
   that keep case have capitals in 16% (multilingual) to 29% (English) of their entries, those that
-  do not only in markers such as [CLS] and <S>. Text that was lower-cased beforehand is a good reason for a vocabulary without
-  capitals, so that one only warns.
+  do not only in markers such as [CLS] and <S>. Text that was lower-cased beforehand is a good
+  reason for a vocabulary without capitals, so that one only warns.
 
   Args:
     do_lower_case: the flag.
