@@ -46,7 +46,7 @@ class Scale:
   eval_batches: int = 50
   classifier_epochs: float = 3.0
   classifier_batch_size: int = 16
-  classifier_learning_rate: float = 1e-4
+  classifier_learning_rate: float = 3e-4
   classifier_seconds: float = 40.0
   classifier_eval_steps: int = 140
   check_export: bool = True
