@@ -47,8 +47,11 @@ class OrdinaryTextTokenizer(tf.Module):
   def recognises(self, text: tf.Tensor) -> tf.Tensor:
     """Returns bool [N]: which lines, string [N], `tokenize` is right about."""
     agreed = tf.strings.regex_full_match(text, self._pattern)
+    # Most lines are too short to hold a word that is too long.
+    places = tf.where(tf.strings.length(text) > MAX_INPUT_CHARS_PER_WORD)
     long_word = rf"\C*[^{_WORD_BREAKS}]{{{MAX_INPUT_CHARS_PER_WORD + 1}}}\C*"
-    return agreed & ~tf.strings.regex_full_match(text, long_word)
+    found = tf.strings.regex_full_match(tf.gather_nd(text, places), long_word)
+    return agreed & ~tf.scatter_nd(places, found, tf.shape(text, tf.int64))
 
   def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
     """Returns int32 ids [N, (pieces)] of lines that `recognises` accepts."""
