@@ -27,6 +27,10 @@ FORMATS = {
 }
 TOLERANCE = 1e-5
 
+_PRETRAINING_OUTPUTS = {
+  "cls/predictions/output_bias": "masked_lm_logits",
+  "cls/seq_relationship/output_bias": "next_sentence_logits",
+}
 _HEADS = (*names.PRETRAINING_HEAD, *names.TASK_HEADS, *names.POOLER)
 
 
@@ -112,14 +116,21 @@ def _new_directory(path: str) -> Iterator[str]:
     raise UserError(f"cannot write {path}: {error.strerror}") from error
   try:
     yield temporary
-    # mkdtemp makes directories that only the owner can enter; follow the umask.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o777 & ~umask)
+    _follow_umask(temporary)
     os.replace(temporary, path)
   except BaseException:
     shutil.rmtree(temporary, ignore_errors=True)
     raise
+
+
+def _follow_umask(directory: str) -> None:
+  """Gives others the access that they have to what a shell writes; mkdtemp gives them none."""
+  umask = os.umask(0)
+  os.umask(umask)
+  for folder, _, files in os.walk(directory):
+    os.chmod(folder, 0o777 & ~umask)
+    for name in files:
+      os.chmod(os.path.join(folder, name), 0o666 & ~umask)
 
 
 def output_differences(first: Reader, second: Reader, about: Description) -> dict[str, float]:
@@ -141,29 +152,19 @@ def _models(shapes: dict, about: Description) -> Iterator[tuple]:
   from bert_tf import heads
   from bert_tf.modeling import BertModel
 
-  # Freed before the next one is made.
-  found = False
+  config = about.config
   encoder = ["sequence_output", *(["pooled_output"] if "bert/pooler/dense/bias" in shapes else [])]
+  pretraining = [output for name, output in _PRETRAINING_OUTPUTS.items() if name in shapes]
+  models = []
   if "output_weights" in shapes:
-    found = True
     kind = heads.TokenClassifierModel if about.token_level else heads.ClassifierModel
-    yield kind(about.config, shapes["output_weights"][0]), [*encoder, "logits"]
+    models.append((lambda: kind(config, shapes["output_weights"][0]), ["logits"]))
   if "cls/squad/output_weights" in shapes:
-    found = True
-    yield heads.SpanModel(about.config), [*encoder, "start_logits", "end_logits"]
-  pretraining = [
-    output
-    for name, output in (
-      ("cls/predictions/output_bias", "masked_lm_logits"),
-      ("cls/seq_relationship/output_bias", "next_sentence_logits"),
-    )
-    if name in shapes
-  ]
+    models.append((lambda: heads.SpanModel(config), ["start_logits", "end_logits"]))
   if pretraining:
-    found = True
-    yield heads.PretrainingModel(about.config), [*encoder, *pretraining]
-  if not found:
-    yield BertModel(about.config), encoder
+    models.append((lambda: heads.PretrainingModel(config), pretraining))
+  for make, outputs in models or [(lambda: BertModel(config), [])]:
+    yield make(), [*encoder, *outputs]
 
 
 def _run(model, reader: Reader, shapes: dict, outputs: list[str]) -> list[np.ndarray]:

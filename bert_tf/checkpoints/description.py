@@ -48,7 +48,7 @@ def describe(
   path = local_path(path)
   config = BertConfig.from_json_file(config_file) if config_file else read_config(path)
   vocabulary = vocabulary_file or find_vocabulary(path)
-  extra = _read_json(_beside(path, ("config.json",)))
+  extra = read_json(_beside(path, ("config.json",)))
   classes = " ".join(str(name) for name in extra.get("architectures") or ())
   description = Description(
     config,
@@ -99,7 +99,7 @@ def read_config(path: str) -> BertConfig:
     )
   from bert_tf.checkpoints import keras_hub
 
-  values = _read_json(file)
+  values = read_json(file)
   if keras_hub.is_preset_config(values):
     return keras_hub.config_of_preset(values, file)
   return BertConfig.from_json_file(file)
@@ -112,6 +112,18 @@ def read_vocabulary(path: str) -> list[str]:
       return [line.rstrip("\n") for line in file]
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(f"{path}: expected a vocabulary in UTF-8, found: {error}") from error
+
+
+def read_json(path: str | None) -> dict[str, Any]:
+  """Returns an object, or {} where there is none; whoever needs it complains about its content."""
+  if path is None:
+    return {}
+  try:
+    with open(path, encoding="utf-8-sig") as file:
+      values = json.load(file)
+  except (OSError, ValueError):
+    return {}
+  return values if isinstance(values, dict) else {}
 
 
 def write_config_and_vocabulary(directory: str, about: Description) -> None:
@@ -131,18 +143,6 @@ def _beside(path: str, names: tuple[str, ...]) -> str | None:
   return next((file for file in candidates if os.path.isfile(file)), None)
 
 
-def _read_json(path: str | None) -> dict[str, Any]:
-  """Returns an object, or {} where there is none; whoever needs it complains about its content."""
-  if path is None:
-    return {}
-  try:
-    with open(path, encoding="utf-8-sig") as file:
-      values = json.load(file)
-  except (OSError, ValueError):
-    return {}
-  return values if isinstance(values, dict) else {}
-
-
 def _labels(id2label: Any) -> tuple[str, ...] | None:
   if not isinstance(id2label, dict):
     return None
@@ -156,9 +156,9 @@ def _lower_cases(path: str, pieces: list[str]) -> bool:
 
   The Chinese vocabulary of Google, made for lower-cased text, has two entries with capitals.
   """
-  said = _read_json(_beside(path, ("tokenizer_config.json",))).get("do_lower_case")
+  said = read_json(_beside(path, ("tokenizer_config.json",))).get("do_lower_case")
   if said is None:
-    inner = _read_json(_beside(path, ("tokenizer.json",))).get("config")
+    inner = read_json(_beside(path, ("tokenizer.json",))).get("config")
     said = inner.get("lowercase") if isinstance(inner, dict) else None
   if isinstance(said, bool):
     return said

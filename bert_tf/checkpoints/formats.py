@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from bert_tf.checkpoints import huggingface, keras_hub
-from bert_tf.checkpoints.description import local_path
+from bert_tf.checkpoints.description import local_path, read_json
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
@@ -48,5 +48,11 @@ def open_checkpoint(path: Any) -> Reader:
 def _check_architecture(weights: str) -> None:
   """Refuses RoBERTa and others by name, before their weights are found not to fit."""
   file = os.path.join(os.path.dirname(weights), "config.json")
-  if os.path.isfile(file):
-    BertConfig.from_json_file(file)
+  if not os.path.isfile(file):
+    return
+  BertConfig.from_json_file(file)
+  if read_json(file).get("is_decoder"):
+    raise UserError(
+      f"{file}: expected a BERT that sees both directions, found a decoder (is_decoder: true);"
+      " its weights would give other outputs here"
+    )

@@ -167,13 +167,11 @@ class TorchFile:
       if len(pickles) != 1:
         raise zipfile.BadZipFile("no data.pkl")
       self._folder = pickles[0].removesuffix("data.pkl")
-      if self._zip.getinfo(pickles[0]).file_size > _MAX_PICKLE_BYTES:
-        raise zipfile.BadZipFile("a pickle of unreasonable size")
       if self._folder + "byteorder" in self._zip.namelist():
-        order = self._zip.read(self._folder + "byteorder")
+        order = self._read_entry(self._folder + "byteorder")
         if order != b"little":
           raise zipfile.BadZipFile(f"byte order {order[:10]!r}")
-      stream = io.BytesIO(self._zip.read(pickles[0]))
+      stream = io.BytesIO(self._read_entry(pickles[0]))
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
       raise damaged(self.path, _WHAT, error) from error
     return _unpickle(stream, self.path)
@@ -220,14 +218,22 @@ class TorchFile:
     """Whether two names stand for the same tensor."""
     return self._tensors.get(first) == self._tensors.get(second)
 
+  def _read_entry(self, name: str, size: int | None = None) -> bytes:
+    info = self._zip.getinfo(name)
+    # torch never compresses; a bomb would.
+    if info.compress_type != zipfile.ZIP_STORED:
+      raise zipfile.BadZipFile(f"{name} is compressed")
+    if size is not None and info.file_size != size:
+      raise EOFError(f"{info.file_size} bytes of {size}")
+    if size is None and info.file_size > _MAX_PICKLE_BYTES:
+      raise zipfile.BadZipFile(f"{name} of unreasonable size")
+    return self._zip.read(info)
+
   def _read_storage(self, storage: _Storage) -> np.ndarray:
     wanted = storage.size * storage.dtype.itemsize
     try:
       if self._zip:
-        info = self._zip.getinfo(f"{self._folder}data/{storage.key}")
-        if info.file_size < wanted:
-          raise EOFError(f"{info.file_size} bytes of {wanted}")
-        content = self._zip.read(info)
+        content = self._read_entry(f"{self._folder}data/{storage.key}", wanted)
       else:
         with open(self.path, "rb") as file:
           file.seek(self._offsets[storage.key])

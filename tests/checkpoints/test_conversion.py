@@ -75,6 +75,17 @@ def test_hugging_face_to_itself_keeps_every_tensor(golden, tmp_path, name):
     assert other["id2label"] == {"0": "O", "1": "B-X", "2": "I-X"}
 
 
+def test_files_can_be_read_by_whom_the_umask_lets(config, directory_of, tmp_path):
+  source = directory_of("source", BertModel(config))
+  before = os.umask(0o022)
+  try:
+    checkpoints.convert(source, str(tmp_path / "out"), "huggingface")
+  finally:
+    os.umask(before)
+  assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
+  assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o644}
+
+
 def test_optimizer_slots_stay_within_tf1(golden, tmp_path):
   source = str(golden / "trained_relu_ckpt" / "model.ckpt-15")
   about = checkpoints.describe(source, str(golden / "config_relu_large_type.json"))

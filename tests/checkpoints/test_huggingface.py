@@ -159,6 +159,16 @@ def test_other_architectures_are_named(copy, architecture):
     checkpoints.load(model, str(path))
 
 
+def test_decoders_are_refused(copy):
+  path = copy("BertModel")
+  config = (path / "config.json").read_text()
+  assert '"is_decoder": false' in config
+  (path / "config.json").write_text(config.replace('"is_decoder": false', '"is_decoder": true'))
+  model = BertModel(BertConfig(30, hidden_size=8, num_attention_heads=2, num_hidden_layers=2))
+  with pytest.raises(UserError, match="expected a BERT that sees both directions"):
+    checkpoints.load(model, str(path))
+
+
 def test_half_precision_weights_become_float32(copy):
   import ml_dtypes
   from safetensors.numpy import load_file, save_file

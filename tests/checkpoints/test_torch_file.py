@@ -179,6 +179,17 @@ def test_storage_shorter_than_the_pickle_says(tmp_path):
     TorchFile(path).read("x")
 
 
+def test_compressed_entries_are_refused(tmp_path):
+  """A file of zeros that is a thousand times smaller than what it unpacks to."""
+  values = {"x": tensor("FloatStorage", "0", 1 << 22, 0, (1 << 22,), (1,))}
+  path = str(tmp_path / "m.bin")
+  with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+    file.writestr(zipfile.ZipInfo("archive/data.pkl"), dump(values))
+    file.writestr("archive/data/0", bytes(1 << 24))
+  with pytest.raises(UserError, match="archive/data/0 is compressed"):
+    TorchFile(path).read("x")
+
+
 def test_big_endian_is_refused(tmp_path):
   values = {"x": tensor("FloatStorage", "0", 24, 0, (24,), (1,))}
   path = write_zip(tmp_path / "m.bin", dump(values), {"0": ARRAY}, byteorder=b"big")
