@@ -13,7 +13,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from bert_tf import ops
+from bert_tf import fused_ops, ops
 from bert_tf.config import BertConfig
 
 
@@ -60,6 +60,16 @@ class LayerNorm(keras.layers.Layer):
     """[..., H] -> [..., H]."""
     return ops.layer_norm(x, self.gamma, self.beta, self._epsilon)
 
+  def after_dropout(
+    self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout, rate: float
+  ) -> tf.Tensor:
+    """Normalises dropout(x) + residual; both [rows, H]."""
+    if not fused_ops.available(self._size):
+      return self(dropout(x, rate) + residual)
+    random, dropped = dropout.draw(tf.shape(x), rate)
+    gamma, beta = tf.convert_to_tensor(self.gamma.value), tf.convert_to_tensor(self.beta.value)
+    return fused_ops.residual_norm(x, residual, gamma, beta, self._epsilon, random, dropped)
+
 
 class Embeddings(keras.layers.Layer):
   """Sum of word, segment and position embeddings, normalised (paper, figure 2)."""
@@ -91,7 +101,9 @@ class Embeddings(keras.layers.Layer):
   ) -> tf.Tensor:
     """[B, S] ids -> [B * S, H] in the compute type."""
     batch, length = tf.unstack(tf.shape(input_ids))
-    words = tf.gather(self.word_embeddings.value, input_ids)  # [B, S, H]
+    # A gather from the variable itself would make every later read of it a copy of the table.
+    table = tf.convert_to_tensor(self.word_embeddings.value)
+    words = tf.gather(table, input_ids)  # [B, S, H]
     # The few segments make a matrix product cheaper than a gather, forward and backward.
     segments = tf.one_hot(tf.reshape(segment_ids, [-1]), self._config.type_vocab_size)
     segments = tf.matmul(segments, self.token_type_embeddings.value)  # [B * S, H]
@@ -142,11 +154,26 @@ class SelfAttention(keras.layers.Layer):
     query, key, value = (
       split_heads(layer(hidden)) for layer in (self._query, self._key, self._value)
     )
-    probs = ops.attention_probs(query, key, bias)  # [B, N, S, S]
-    dropped = dropout(probs, config.attention_probs_dropout_prob) if dropout else probs
-    context = tf.matmul(dropped, value)  # [B, N, S, D]
+    scores = tf.matmul(query, key, transpose_b=True)  # [B, N, S, S]
+    probs = ops.attention_probs(scores, size**-0.5, bias)
+    context = tf.matmul(self._weights(scores, probs, bias, dropout), value)  # [B, N, S, D]
     context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, D]
     return tf.reshape(context, [batch * length, config.hidden_size]), probs
+
+  def _weights(
+    self, scores: tf.Tensor, probs: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None
+  ) -> tf.Tensor:
+    """The probabilities after dropout, [B, N, S, S]."""
+    config = self._config
+    rate = config.attention_probs_dropout_prob
+    if not dropout:
+      return probs
+    if not fused_ops.available(config.hidden_size):
+      return dropout(probs, rate)
+    # From the scores once more: `probs` is then left uncomputed, unless somebody asks for it.
+    size = config.hidden_size // config.num_attention_heads
+    random, dropped = dropout.draw(tf.shape(scores), rate)
+    return fused_ops.attention_weights(scores, size**-0.5, bias, random, dropped)
 
 
 class ResidualOutput(keras.layers.Layer):
@@ -170,7 +197,8 @@ class ResidualOutput(keras.layers.Layer):
   ) -> tf.Tensor:
     """x [B * S, in], residual [B * S, H] -> [B * S, H]."""
     x = self._dense(x)
-    x = dropout(x, self._rate) if dropout else x
+    if dropout:
+      return self._layer_norm.after_dropout(x, residual, dropout, self._rate)
     return self._layer_norm(x + residual)
 
 
@@ -200,6 +228,7 @@ class Intermediate(keras.layers.Layer):
 
   def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="intermediate", **kwargs)
+    self._config = config
     self._activation = ops.get_activation(config.hidden_act)
     self._dense = Dense(
       config.hidden_size,
@@ -213,9 +242,13 @@ class Intermediate(keras.layers.Layer):
     """Builds the projection."""
     self._dense.build()
 
-  def call(self, hidden: tf.Tensor) -> tf.Tensor:
+  def call(self, hidden: tf.Tensor, training: bool = False) -> tf.Tensor:
     """[B * S, H] -> [B * S, I]."""
-    return self._activation(self._dense(hidden))
+    hidden = self._dense(hidden)
+    config = self._config
+    if training and config.hidden_act == "gelu" and fused_ops.available(config.intermediate_size):
+      return fused_ops.gelu(hidden)
+    return self._activation(hidden)
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -237,7 +270,8 @@ class TransformerBlock(keras.layers.Layer):
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
     attended, probs = self._attention(hidden, bias, dropout=dropout)
-    return self._output(self._intermediate(attended), attended, dropout=dropout), probs
+    wide = self._intermediate(attended, training=dropout is not None)
+    return self._output(wide, attended, dropout=dropout), probs
 
 
 class Encoder(keras.layers.Layer):

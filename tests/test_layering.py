@@ -12,7 +12,7 @@ import pytest
 FLOORS = [
   {"errors"},
   {"files", "script"},
-  {"config", "ops"},
+  {"config", "ops", "fused_ops"},
   {"tokenization", "data", "modeling", "heads"},
   {"checkpoints"},
   {"optimization"},
