@@ -19,7 +19,10 @@ class Scale:
 
   Attributes:
     seconds: most that pretraining may take, 0 for no limit; a slow machine then makes fewer steps.
+    max_seq_length: of pretraining. Short sequences give the most updates for the time, and with
+      them the model learns soonest what the words around a gap say of it.
     eval_steps: between two points of the curve of held-out accuracy.
+    classifier_seq_length: most pieces of a docstring that the classifiers read.
     classifier_seconds: as `seconds`, for each of the two classifiers.
     classifier_eval_steps: as `eval_steps`, for the classifiers.
     classifier_epochs: of the pretrained and of the random classifier alike.
@@ -32,18 +35,19 @@ class Scale:
   hidden_size: int = 128
   num_hidden_layers: int = 2
   num_attention_heads: int = 4
-  max_seq_length: int = 64
-  max_predictions_per_seq: int = 10
+  max_seq_length: int = 32
+  max_predictions_per_seq: int = 5
   dupe_factor: int = 10
-  train_batch_size: int = 16
-  num_train_steps: int = 6000
-  num_warmup_steps: int = 300
+  train_batch_size: int = 32
+  num_train_steps: int = 5000
+  num_warmup_steps: int = 250
   learning_rate: float = 1e-3
   seconds: float = 270.0
   save_checkpoints_steps: int = 1000
   eval_steps: int = 1000
   log_steps: int = 100
   eval_batches: int = 50
+  classifier_seq_length: int = 64
   classifier_epochs: float = 3.0
   classifier_batch_size: int = 16
   classifier_learning_rate: float = 3e-4
@@ -57,9 +61,8 @@ FULL = Scale()
 FAST = Scale(
   hidden_size=32,
   num_attention_heads=2,
-  max_seq_length=32,
-  max_predictions_per_seq=5,
   dupe_factor=1,
+  train_batch_size=16,
   num_train_steps=200,
   num_warmup_steps=20,
   learning_rate=2e-3,
@@ -68,6 +71,7 @@ FAST = Scale(
   eval_steps=100,
   log_steps=20,
   eval_batches=10,
+  classifier_seq_length=32,
   classifier_epochs=0.5,
   classifier_learning_rate=1e-3,
   classifier_seconds=0,
@@ -163,7 +167,7 @@ def config_json(scale: Scale) -> str:
     num_hidden_layers=scale.num_hidden_layers,
     num_attention_heads=scale.num_attention_heads,
     intermediate_size=4 * scale.hidden_size,
-    max_position_embeddings=2 * scale.max_seq_length,
+    max_position_embeddings=scale.classifier_seq_length,
     type_vocab_size=2,
     # So little training never comes to the point of overfitting that dropout is for.
     hidden_dropout_prob=0.0,
@@ -217,7 +221,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
         f"--bert_config_file={layout.config_file}",
         f"--vocab_file={layout.vocab_file}",
         f"--labels_file={task_files[2]}",
-        f"--max_seq_length={scale.max_seq_length}",
+        f"--max_seq_length={scale.classifier_seq_length}",
         f"--export_dir={export_dir}",
         "--version=1",
         *([] if scale.check_export else ["--nocheck"]),
@@ -306,6 +310,7 @@ def _pretraining(layout: Layout, scale: Scale, seed: int) -> Step:
     ),
     inputs=(train, held_out, layout.config_file),
     outputs=(layout.path("pretraining"),),
+    resumes=True,
   )
 
 
@@ -326,7 +331,7 @@ def _classifier(name: str, layout: Layout, scale: Scale, seed: int, checkpoint: 
       f"--output_dir={output_dir}",
       "--do_train",
       "--do_eval",
-      f"--max_seq_length={scale.max_seq_length}",
+      f"--max_seq_length={scale.classifier_seq_length}",
       f"--train_batch_size={scale.classifier_batch_size}",
       f"--num_train_epochs={scale.classifier_epochs}",
       f"--learning_rate={scale.classifier_learning_rate}",
@@ -344,6 +349,7 @@ def _classifier(name: str, layout: Layout, scale: Scale, seed: int, checkpoint: 
       *([os.path.join(checkpoint, _WEIGHTS)] if checkpoint else []),
     ),
     outputs=(output_dir,),
+    resumes=True,
   )
 
 

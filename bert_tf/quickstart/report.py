@@ -59,7 +59,7 @@ Your own labels, in my_task/train.tsv and my_task/dev.tsv with columns text and 
   python run_classifier.py --task_name=table --data_dir=my_task --do_train --do_eval \\
     --vocab_file={layout.vocab_file} --bert_config_file={layout.config_file} \\
     --init_checkpoint={out}/pretraining --output_dir={out}/my_classifier \\
-    --max_seq_length={scale.max_seq_length} --learning_rate={scale.classifier_learning_rate}
+    --max_seq_length={scale.classifier_seq_length} --learning_rate={scale.classifier_learning_rate}
 The exported model:
   echo 'Read a line from the socket.' | python -m bert_tf predict {out}/export/area
 Curves in the browser:

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
+from typing import IO
 
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
@@ -41,6 +42,7 @@ class Step:
     command: program and arguments.
     inputs: patterns of files below the output directory that decide its result.
     outputs: files and directories that it alone writes, removed before it starts anew.
+    resumes: whether it goes on from the outputs of an unfinished start, so that these stay.
     answers: file that its standard output goes to; the terminal's if None.
     quiet: whether its messages go to a log file rather than to the terminal.
     needs_package: whether its process is told where to find bert_tf.
@@ -51,6 +53,7 @@ class Step:
   command: tuple[str, ...]
   inputs: tuple[str, ...]
   outputs: tuple[str, ...]
+  resumes: bool = False
   answers: str | None = None
   quiet: bool = False
   needs_package: bool = True
@@ -109,10 +112,9 @@ class Runner:
     if same and marker.finished and all(map(os.path.exists, step.outputs)):
       print(f"\n{label} {step.title}: done before, in {marker.cost.seconds:.0f} s", flush=True)
       return marker.cost
-    earlier = Cost()
-    if same and not marker.finished:
-      earlier = marker.cost
-    else:
+    unfinished = same and not marker.finished
+    earlier = marker.cost if unfinished else Cost()
+    if not (unfinished and step.resumes):
       self._remove(step.outputs)
     print(f"\n{label} {step.title}\n{show_command(step.command)}", flush=True)
     self._write_marker(step, _Marker(digest, False, earlier))
@@ -132,7 +134,7 @@ class Runner:
     if step.needs_package:
       environment["PYTHONPATH"] = self._child_path()
     start = time.perf_counter()
-    with _Forwarding() as forwarding:
+    with contextlib.ExitStack() as files, _Forwarding() as forwarding:
       # A session of its own keeps the terminal's Ctrl-C from reaching the process twice: once
       # means "save and stop", twice "stop at once".
       process = subprocess.Popen(
@@ -140,7 +142,7 @@ class Runner:
         env=environment,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
-        **self._streams(step),
+        **self._streams(step, files),
       )
       forwarding.to(process.pid)
       _, status, usage = os.wait4(process.pid, 0)
@@ -154,17 +156,18 @@ class Runner:
       os.replace(_unfinished(step.answers), step.answers)
     return process.returncode, cost, forwarding.received
 
-  def _streams(self, step: Step) -> dict[str, int]:
-    """Where standard output and standard error go; the files are closed with this process's."""
+  def _streams(self, step: Step, files: contextlib.ExitStack) -> dict[str, IO[bytes]]:
+    """Opens what standard output and standard error go to, where that is not the terminal."""
+
+    def create(path: str | os.PathLike[str]) -> IO[bytes]:
+      os.makedirs(os.path.dirname(path), exist_ok=True)
+      return files.enter_context(open(path, "wb"))
+
     streams = {}
-    if step.answers:
-      os.makedirs(os.path.dirname(step.answers), exist_ok=True)
-      streams["stdout"] = open(_unfinished(step.answers), "wb")  # noqa: SIM115
     if step.quiet:
-      path = self._log(step)
-      path.parent.mkdir(parents=True, exist_ok=True)
-      log = open(path, "wb")  # noqa: SIM115
-      streams = {"stdout": log, **streams, "stderr": log}
+      streams["stdout"] = streams["stderr"] = create(self._log(step))
+    if step.answers:
+      streams["stdout"] = create(_unfinished(step.answers))
     return streams
 
   def _child_path(self) -> str:

@@ -101,12 +101,13 @@ def test_a_damaged_marker_counts_as_none(runner, tmp_path, content):
   assert _result(tmp_path) == "x"
 
 
-def test_a_failure_keeps_outputs_and_is_tried_again(runner, tmp_path):
+@pytest.mark.parametrize(("resumes", "result"), [(True, "xx"), (False, "x")])
+def test_a_failed_step_goes_on_only_if_it_can(runner, tmp_path, resumes, result):
   program = _APPEND + "; sys.exit(3 if sys.argv[3] else 0)"
   output = str(tmp_path / "out" / "result")
   # The environment is no part of the command, so only it may differ between the two starts.
   program = program.replace("sys.argv[3]", "__import__('os').environ.get('FAIL')")
-  step = _step(tmp_path, command=(sys.executable, "-c", program, output, "x"))
+  step = _step(tmp_path, command=(sys.executable, "-c", program, output, "x"), resumes=resumes)
   os.environ["FAIL"] = "1"
   try:
     with pytest.raises(UserError, match=r"step 'append': .* exit code 3; see its message above"):
@@ -115,7 +116,7 @@ def test_a_failure_keeps_outputs_and_is_tried_again(runner, tmp_path):
     del os.environ["FAIL"]
   assert _result(tmp_path) == "x"
   runner.run(step, "")
-  assert _result(tmp_path) == "xx"
+  assert _result(tmp_path) == result
 
 
 def test_a_quiet_step_writes_a_log_and_shows_its_end_on_failure(runner, tmp_path, capfd):
@@ -177,7 +178,7 @@ if not resumed:
 
 def test_an_interrupted_step_saves_and_goes_on(runner, tmp_path):
   output = tmp_path / "out" / "result"
-  step = _step(tmp_path, command=(sys.executable, "-c", _SLOW, str(output)))
+  step = _step(tmp_path, command=(sys.executable, "-c", _SLOW, str(output)), resumes=True)
 
   def interrupt():
     while not output.exists() or not output.read_text():
