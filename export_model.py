@@ -7,6 +7,7 @@ from absl import flags
 from bert_tf import script
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
+from bert_tf.serving import trained
 
 FLAGS = flags.FLAGS
 
@@ -19,17 +20,24 @@ flags.DEFINE_enum("task", None, _TASKS, "What the model was trained for.")
 flags.DEFINE_string(
   "init_checkpoint", None, "The weights: a checkpoint's prefix or directory, or Hugging Face's."
 )
-flags.DEFINE_string("bert_config_file", None, "JSON file with the configuration of the model.")
-flags.DEFINE_string("vocab_file", None, "The vocabulary file of the model.")
+flags.DEFINE_string(
+  "bert_config_file", None, "Configuration of the model; default: the one beside the weights."
+)
+flags.DEFINE_string("vocab_file", None, "Vocabulary; default: the one beside the weights.")
 flags.DEFINE_string("export_dir", None, "Directory to write the version into.")
 flags.DEFINE_integer("version", None, "Number of the version; default: the time in seconds.")
 flags.DEFINE_bool(
   "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
 )
 flags.DEFINE_integer(
-  "max_seq_length", 128, "Longest sequence in tokens, as in training; longer text is cut off."
+  "max_seq_length",
+  None,
+  "Longest sequence in tokens, longer text is cut off; default: that of the training that wrote"
+  " the checkpoint, or 128.",
 )
-flags.DEFINE_list("labels", [], "Names of the outputs, in the order of the training.")
+flags.DEFINE_list(
+  "labels", [], "Names of the outputs in their order; default: the ones beside the weights."
+)
 flags.DEFINE_string("labels_file", None, "The same, one name a line.")
 flags.DEFINE_bool("pairs", False, "Whether the model was trained on pairs of texts.")
 flags.DEFINE_integer("doc_stride", 128, "As of run_squad.py (task question_answering).")
@@ -54,14 +62,13 @@ flags.DEFINE_list(
   "lite", [], "LiteRT files to write beside it: float32, float16 and int8, or some of them."
 )
 flags.DEFINE_bool("check", True, "Load the export in a fresh process and compare its answers.")
-flags.mark_flags_as_required(
-  ["task", "init_checkpoint", "bert_config_file", "vocab_file", "export_dir"]
-)
+flags.mark_flags_as_required(["task", "init_checkpoint", "export_dir"])
 
 
 def _labels() -> list[str]:
   if not FLAGS.labels_file:
-    return FLAGS.labels
+    needed = FLAGS.task in ("classification", "multilabel", "tokens")
+    return FLAGS.labels or (trained.labels(FLAGS.init_checkpoint) if needed else [])
   if FLAGS.labels:
     raise UserError("expected --labels or --labels_file, found both; give one of them")
   with open(existing_file(FLAGS.labels_file, "--labels_file"), encoding="utf-8-sig") as file:
@@ -93,16 +100,20 @@ def main() -> None:
   from bert_tf.config import BertConfig
   from bert_tf.tokenization import load_vocab
 
-  config = BertConfig.from_json_file(FLAGS.bert_config_file)
-  config.check_sequence_length(FLAGS.max_seq_length)
-  config.check_vocabulary_size(len(load_vocab(FLAGS.vocab_file)), FLAGS.vocab_file)
+  config = BertConfig.from_json_file(
+    trained.config_file(FLAGS.init_checkpoint, FLAGS.bert_config_file)
+  )
+  vocab_file = trained.vocab_file(FLAGS.init_checkpoint, FLAGS.vocab_file)
+  length = FLAGS.max_seq_length or trained.max_seq_length(FLAGS.init_checkpoint, 128)
+  config.check_sequence_length(length)
+  config.check_vocabulary_size(len(load_vocab(vocab_file)), vocab_file)
   labels = _labels()
   from bert_tf.serving import export
 
   text = export.TextOptions(
-    FLAGS.vocab_file,
+    vocab_file,
     FLAGS.do_lower_case,
-    FLAGS.max_seq_length,
+    length,
     FLAGS.static_length,
     FLAGS.text_ops,
   )

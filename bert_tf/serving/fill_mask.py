@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.serving import locate
+from bert_tf.serving import locate, trained
 from bert_tf.serving.predict import BATCH_SIZE, decode, print_json_line, text_batches
 
 MASK = "[MASK]"
@@ -47,9 +46,8 @@ class MaskFiller:
     if locate.is_export(model):
       self._fill = _exported(model, top_k)
     else:
-      config_file = bert_config_file or _beside(model, "bert_config.json", "config.json")
-      vocab_file = vocab_file or _beside(model, "vocab.txt")
-      config = BertConfig.from_json_file(config_file)
+      config = BertConfig.from_json_file(trained.config_file(model, bert_config_file))
+      vocab_file = trained.vocab_file(model, vocab_file)
       length = max_seq_length or config.max_position_embeddings
       self._fill = _from_checkpoint(model, config, vocab_file, do_lower_case, length, top_k)
 
@@ -99,17 +97,6 @@ def _filled(text: bytes, masks: list[list[dict[str, Any]]]) -> str:
     joined = result.rstrip() + token[2:] if token.startswith("##") else result + token
     result = joined + part
   return result
-
-
-def _beside(model: str, *names: str) -> str:
-  directory = model if os.path.isdir(model) else os.path.dirname(model)
-  for name in names:
-    if os.path.exists(path := os.path.join(directory, name)):
-      return path
-  flag = {"vocab.txt": "--vocab_file"}.get(names[0], "--bert_config_file")
-  raise UserError(
-    f"expected {names[0]} beside the checkpoint, found none in {directory or '.'!r}; give {flag}"
-  )
 
 
 def _exported(model: str, top_k: int):
