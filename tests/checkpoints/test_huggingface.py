@@ -89,6 +89,31 @@ def test_tf_model_h5(models, inputs, tmp_path, name):
     compare_outputs(name, tmp_path, outputs, inputs)
 
 
+def test_gradients_equal_those_of_transformers(models, inputs):
+  """What fine-tuning starts from: the loss and the gradient of every weight."""
+  import tensorflow as tf
+
+  path = str(models / "BertForSequenceClassification")
+  model = heads.ClassifierModel(checkpoints.read_config(path), 3)
+  checkpoints.load(model, path)
+  variables = checkpoints.names.named_variables(model)
+  with np.load(models / "gradients.npz") as file:
+    expected = dict(file)
+  with tf.GradientTape() as tape:
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+      expected.pop("labels"), model(inputs)["logits"]
+    )
+    loss = tf.reduce_mean(losses)
+  gradients = tape.gradient(loss, [v.value for v in variables.values()])
+  np.testing.assert_allclose(loss, expected.pop("loss"), atol=1e-6)
+  ours = dict(zip(variables, gradients, strict=True))
+  assert len(expected) == len(ours)
+  for theirs, gradient in expected.items():
+    name, layout = huggingface.TABLE.from_theirs(theirs)
+    mine = tf.convert_to_tensor(ours[name]).numpy()
+    np.testing.assert_allclose(mine, layout.from_theirs(gradient), atol=1e-6, err_msg=name)
+
+
 def test_table_covers_every_weight_of_the_models_both_ways():
   config = BertConfig(
     11, hidden_size=4, num_hidden_layers=11, num_attention_heads=2, intermediate_size=6
