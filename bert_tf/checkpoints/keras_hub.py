@@ -137,11 +137,11 @@ class Reader:
   def _add(self, path: str, is_task: bool) -> None:
     file = Hdf5File(path)
     # A whole task in one file has its backbone as one of its layers.
-    is_task = is_task or any(n.startswith("layers/bert_backbone/") for n in file.shapes)
+    is_task = is_task or any("layers/bert_backbone/" in _today(n) for n in file.shapes)
     for key, shape in file.shapes.items():
       if key.startswith("optimizer/"):
         continue
-      name, layout = _from_key(key, is_task)
+      name, layout = _from_key(_today(key), is_task)
       if name.startswith(_MASKED_LM):
         self.refused[name] = MASKED_LM_DIFFERS
       self._sources[name] = file, key, layout
@@ -179,6 +179,11 @@ def open_model(model: Any) -> Reader:
     model.save_weights(path)
     # The open file outlives its name.
     return Reader(path)
+
+
+def _today(key: str) -> str:
+  """The key of today for one of the first Keras 3, which Keras still reads."""
+  return key.replace("_layer_checkpoint_dependencies/", "layers/")
 
 
 def _from_key(key: str, is_task: bool) -> tuple[str, Layout]:

@@ -86,11 +86,14 @@ def _storage_type(name: str) -> _StorageType:
 class _Unpickler(pickle.Unpickler):
   """Builds dictionaries, lists, numbers, strings and `_Tensor`s; refuses everything else."""
 
+  def __init__(self, file: BinaryIO):
+    super().__init__(file)
+    self.storages: dict[str, _Storage] = {}
+
   def find_class(self, module: str, name: str) -> Any:
     if module == "torch" and name in _DTYPES:
       return _storage_type(name)
     if (module, name) not in _FUNCTIONS:
-      # `collections` of a dictionary's attributes, functions, classes: a state dict needs none.
       raise _Refused(f"{module}.{name}")
     return _FUNCTIONS[module, name]
 
@@ -102,15 +105,15 @@ class _Unpickler(pickle.Unpickler):
       raise pickle.UnpicklingError("a storage of unknown type")
     if len(pid) > 5 and pid[5] is not None:
       raise pickle.UnpicklingError("a view of a storage, as torch 0.1 wrote it")
-    return _Storage(kind.dtype, key, size)
+    return self.storages.setdefault(key, _Storage(kind.dtype, key, size))
 
 
 class _Refused(Exception):
   """The pickle asks for a function that a file of tensors does not need."""
 
 
-def _unpickle(file: BinaryIO, path: str) -> Any:
-  """Runs one pickle of a stream that may go on after it."""
+def _unpickle(file: BinaryIO, path: str) -> tuple[Any, dict[str, _Storage]]:
+  """Runs one pickle of a stream that may go on after it; returns its value and storages."""
   start = file.tell()
   try:
     end = start
@@ -123,9 +126,10 @@ def _unpickle(file: BinaryIO, path: str) -> Any:
       end = position
     length = end + 1 - start
     file.seek(start)
-    value = _Unpickler(io.BytesIO(file.read(length))).load()
+    unpickler = _Unpickler(io.BytesIO(file.read(length)))
+    value = unpickler.load()
     file.seek(start + length)
-    return value
+    return value, unpickler.storages
   except _Refused as error:
     raise UserError(
       f"{path}: refused: this pickle would run {error}, and weights need no code; take the"
@@ -174,33 +178,30 @@ class TorchFile:
       stream = io.BytesIO(self._read_entry(pickles[0]))
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
       raise damaged(self.path, _WHAT, error) from error
-    return _unpickle(stream, self.path)
+    return _unpickle(stream, self.path)[0]
 
   def _open_legacy(self) -> Any:
     with open(self.path, "rb") as file:
-      if _unpickle(file, self.path) != _LEGACY_MAGIC:
+      if _unpickle(file, self.path)[0] != _LEGACY_MAGIC:
         raise damaged(self.path, _WHAT, "no magic number")
       _unpickle(file, self.path)  # protocol version
-      system = _unpickle(file, self.path)
+      system, _ = _unpickle(file, self.path)
       if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise damaged(self.path, _WHAT, "a big-endian or unknown system")
-      values = _unpickle(file, self.path)
-      keys = _unpickle(file, self.path)
-      sizes = self._storage_bytes(values)
-      for key in keys if isinstance(keys, list) else []:
+      values, storages = _unpickle(file, self.path)
+      keys, _ = _unpickle(file, self.path)
+      if not isinstance(keys, list) or set(map(str, keys)) != set(storages):
+        raise damaged(self.path, _WHAT, "a list of storages that are not those of the tensors")
+      for storage in map(storages.get, map(str, keys)):
         # Each storage is its number of elements, 8 bytes, and then its bytes.
-        self._offsets[key] = file.tell() + 8
-        file.seek(8 + sizes.get(key, 0), io.SEEK_CUR)
+        if int.from_bytes(file.read(8), "little") != storage.size:
+          raise damaged(self.path, _WHAT, "a storage of another size than its tensors")
+        self._offsets[storage.key] = file.tell()
+        file.seek(storage.size * storage.dtype.itemsize, io.SEEK_CUR)
       end = file.tell()
       if file.seek(0, io.SEEK_END) < end:
         raise damaged(self.path, _WHAT, f"{file.tell()} bytes instead of {end}")
     return values
-
-  @staticmethod
-  def _storage_bytes(values: Any) -> dict[str, int]:
-    tensors = values.values() if isinstance(values, dict) else ()
-    storages = [t.storage for t in tensors if isinstance(t, _Tensor)]
-    return {storage.key: storage.size * storage.dtype.itemsize for storage in storages}
 
   def read(self, name: str) -> np.ndarray:
     """Returns one tensor."""

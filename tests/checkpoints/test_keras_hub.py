@@ -161,6 +161,20 @@ def test_another_architecture_is_named(tmp_path):
     checkpoints.formats.open_checkpoint(backbone)
 
 
+def test_keys_of_the_first_keras_3(config, backbone, weights_of, assert_same, tmp_path):
+  import h5py
+
+  backbone.save_to_preset(str(tmp_path))
+  today = BertModel(config)
+  checkpoints.load(today, str(tmp_path))
+  with h5py.File(tmp_path / "model.weights.h5", "r+") as file:
+    file.move("layers", "_layer_checkpoint_dependencies")
+  make_backbone(config).load_weights(str(tmp_path / "model.weights.h5"))
+  model = BertModel(config)
+  assert not checkpoints.load(model, str(tmp_path)).unexpected
+  assert_same(weights_of(today), weights_of(model))
+
+
 def test_truncated_weights(backbone, config, tmp_path):
   backbone.save_to_preset(str(tmp_path))
   path = tmp_path / "model.weights.h5"

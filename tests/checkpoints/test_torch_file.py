@@ -227,6 +227,28 @@ def test_damaged_bytes_never_raise_anything_but_user_error(golden, tmp_path):
   assert refused > 200
 
 
+def legacy(values, keys, *storages):
+  head = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001)]
+  head.append(pickle.dumps({"little_endian": True}, 2))
+  head += [dump(values), pickle.dumps(keys, 2)]
+  return b"".join([*head, *(len(a).to_bytes(8, "little") + a.tobytes() for a in storages)])
+
+
+def test_legacy_storages(tmp_path):
+  path = tmp_path / "m.bin"
+  # Storages of tensors that are no entry of the dictionary take their place in the file too.
+  values = {
+    "nested": {"x": tensor("LongStorage", "9", 3, 0, (3,), (1,))},
+    "a": tensor("FloatStorage", "7", 24, 2, (5,), (1,)),
+  }
+  path.write_bytes(legacy(values, ["9", "7"], np.arange(3), ARRAY))
+  np.testing.assert_array_equal(TorchFile(str(path)).read("a"), ARRAY[2:7])
+  for keys, storages in ((["7"], [ARRAY]), ([["9"], "7"], []), (["9", "7"], [ARRAY, ARRAY])):
+    path.write_bytes(legacy(values, keys, *storages))
+    with pytest.raises(UserError, match="truncated or damaged"):
+      TorchFile(str(path))
+
+
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}, "text", {}])
 def test_no_dictionary_of_tensors(tmp_path, value):
   path = write_zip(tmp_path / "m.bin", pickle.dumps(value, 2), {})
