@@ -1,7 +1,9 @@
 """Requests that come at the same time are answered in one run of the model.
 
-A queue per version; threads take what waits there for the same signature, up to a largest batch,
-and wait for more for a few milliseconds at most. Ids of different lengths are padded with 0.
+A queue per version; threads take the oldest request and what waits with it for the same signature
+and is about as long, up to a largest batch, and wait for more for a few milliseconds at most. A
+batch takes as much time as if all in it were as long as its longest, so short texts do not run
+with long ones. Ids of different lengths are padded with 0.
 """
 
 from __future__ import annotations
@@ -40,12 +42,22 @@ class BatchingOptions:
   num_threads: int = 2
 
 
+# Texts of so many bytes are alike, whatever the ratio.
+_ALIKE = 32
+
+
 @dataclasses.dataclass
 class _Job:
   signature: str
   inputs: Arrays
   rows: int
+  size: int
   future: concurrent.futures.Future
+
+  def runs_with(self, other: _Job) -> bool:
+    """Whether the two may share a batch."""
+    shorter, longer = sorted((self.size, other.size))
+    return self.signature == other.signature and longer <= 2 * shorter + _ALIKE
 
 
 class Batcher:
@@ -86,7 +98,7 @@ class Batcher:
     rows = self.servable.check(signature, inputs)
     if rows > self._options.max_rows:
       raise RequestError(f"expected at most {self._options.max_rows} rows, found {rows}")
-    job = _Job(signature, inputs, rows, concurrent.futures.Future())
+    job = _Job(signature, inputs, rows, _longest_row(inputs), concurrent.futures.Future())
     with self._changed:
       if self._closed:
         raise RequestError("this version is being unloaded; try again", "UNAVAILABLE")
@@ -94,7 +106,7 @@ class Batcher:
         raise RequestError("the server is busy: its queue is full; try again", "UNAVAILABLE")
       self._jobs.append(job)
       self._waiting_rows += rows
-      self._changed.notify()
+      self._changed.notify_all()  # One of them may be waiting for company of another kind.
     return job.future
 
   def close(self) -> None:
@@ -119,28 +131,29 @@ class Batcher:
         if self._closed:
           return []
         self._changed.wait()
-      batch = [self._pop()]
-      rows = batch[0].rows
+      first = self._jobs.popleft()
       until = time.monotonic() + self._options.timeout_ms / 1000
-      while rows < self._options.max_batch_size:
-        if not self._jobs:
-          left = until - time.monotonic()
-          if left <= 0 or self._closed or not self._changed.wait(left):
-            break
-          continue
-        job = self._jobs[0]
-        if job.signature != batch[0].signature:
+      while True:
+        batch = self._company_of(first)
+        if sum(job.rows for job in batch) >= self._options.max_batch_size or self._closed:
           break
-        if rows + job.rows > self._options.max_batch_size:
+        left = until - time.monotonic()
+        if left <= 0 or not self._changed.wait(left):
+          batch = self._company_of(first)
           break
-        batch.append(self._pop())
-        rows += job.rows
+      taken = set(map(id, batch))
+      self._jobs = collections.deque(job for job in self._jobs if id(job) not in taken)
+      self._waiting_rows -= sum(job.rows for job in batch)
       return batch
 
-  def _pop(self) -> _Job:
-    job = self._jobs.popleft()
-    self._waiting_rows -= job.rows
-    return job
+  def _company_of(self, first: _Job) -> list[_Job]:
+    """`first` and, in order, those in the queue that fit into a batch with it."""
+    batch, rows = [first], first.rows
+    for job in self._jobs:
+      if job.runs_with(first) and rows + job.rows <= self._options.max_batch_size:
+        batch.append(job)
+        rows += job.rows
+    return batch
 
   def _answer(self, jobs: Sequence[_Job]) -> None:
     try:
@@ -172,6 +185,17 @@ class Batcher:
           "INTERNAL",
         )
     return outputs
+
+
+def _longest_row(inputs: Arrays) -> int:
+  """Bytes of the longest text, or numbers in a row: how much work a row is."""
+  sizes = [0]
+  for value in inputs.values():
+    if value.dtype == object:
+      sizes += map(len, value.flat)
+    elif value.size:
+      sizes.append(value.size // len(value))
+  return max(sizes)
 
 
 def _stacked(values: Sequence[np.ndarray]) -> np.ndarray:

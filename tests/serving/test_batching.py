@@ -81,6 +81,18 @@ def test_rows_of_different_lengths_are_padded(doubler):
   batch.close()
 
 
+def test_short_texts_do_not_run_with_long_ones(doubler):
+  doubler.gate.clear()
+  batch = batcher(doubler)
+  first = batch.submit("s", rows([0]))  # Keeps the only thread busy.
+  futures = [batch.submit("s", rows([1] * n)) for n in (3, 200, 4, 150)]
+  doubler.gate.set()
+  first.result(20)
+  assert [future.result(20)["y"].sum() for future in futures] == [6, 400, 8, 300]
+  assert sorted(doubler.sizes) in ([(1, 1), (2, 4), (2, 200)], [(2, 200), (3, 4)])
+  batch.close()
+
+
 def test_the_queue_is_bounded(doubler):
   doubler.gate.clear()
   batch = batcher(doubler, max_queue=2, max_batch_size=1)
