@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import pathlib
+import resource
 import statistics
 import sys
 import tempfile
@@ -157,6 +158,7 @@ def measure(arguments: argparse.Namespace) -> dict:
     result[f"step_{kind}"] = statistics.median(r[0][index] for r in rounds)
     result[f"products_{kind}"] = statistics.median(r[1][index] for r in rounds)
     result[f"ratio_{kind}"] = statistics.median(r[0][index] / r[1][index] for r in rounds)
+  result["peak_memory_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
   result |= memory_metrics()
   if arguments.save:
     with tempfile.TemporaryDirectory() as directory:
@@ -192,7 +194,7 @@ def main() -> None:
     step, products, ratio = (result[f"{what}_{kind}"] for what in ("step", "products", "ratio"))
     print(f"{kind + ' s':10}{step:10.3f}{products:10.3f}{ratio:8.2f}")
   print(f"first step (with tracing) {result['first_step_seconds']:.1f} s, memory"
-        f" {result['memory_gb']:.2f} GB")  # fmt: skip
+        f" {result['peak_memory_gb']:.2f} GB at its peak")  # fmt: skip
   if arguments.save:
     print(f"saving a checkpoint: {result['save_wall']:.2f} s, {result['save_steps']:.2f} steps")
 

@@ -176,7 +176,7 @@ def _forget_after(path: str, step: int) -> None:
   with open(path, encoding="utf-8", errors="replace") as file:
     for line in file:
       try:
-        if line.endswith("\n") and json.loads(line)["step"] <= step:
+        if json.loads(line)["step"] <= step and line.endswith("\n"):
           kept.append(line)
       except (ValueError, KeyError, TypeError):
         logging.warning("%s: leaving out a line that was not written to its end", path)

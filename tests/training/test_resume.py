@@ -81,6 +81,16 @@ def test_killed_twenty_times(tmp_path, files, strategy):
   check_killing(tmp_path, files, strategy, 20)
 
 
+def test_deterministic_operations_are_enough(tmp_path, files):
+  """TensorFlow then refuses to run what has no deterministic kernel."""
+  options = {**OPTIONS, "num_train_steps": 10, "deterministic": True}
+  processes = [
+    in_process(train, str(tmp_path / name), "one_device", options, files=files) for name in "ab"
+  ]
+  assert [finish(process, 300) for process in processes] == [0, 0]
+  assert_same_bits(tmp_path / "a", tmp_path / "b")
+
+
 def test_a_signal_saves_and_tells_how_to_go_on(tmp_path, files):
   options = {**OPTIONS, "num_train_steps": 100000, "save_checkpoints_steps": 100000}
   process = in_process(train, str(tmp_path), "one_device", options, files=files)
