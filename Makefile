@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := bench_out/peers
 
 .PHONY: quickstart test test-long lint bench clean
 
@@ -19,6 +20,15 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Peers have a virtual environment of their own; ARGS="--layers 2" is a quick look.
+bench: $(VENV)/installed-test $(PEERS)/installed
+	$(BIN)/python benchmarks/step.py --peers $(PEERS)/bin/python --json bench_out/step.json $(ARGS)
+
+$(PEERS)/installed: benchmarks/peers-requirements.txt
+	test -d $(PEERS) || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install -q -r benchmarks/peers-requirements.txt
+	touch $@
+
 # constraints.txt holds the exact versions that the tests last passed with.
 $(VENV)/installed: setup.py constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -31,4 +41,4 @@ $(VENV)/installed-test: setup.py constraints.txt
 	touch $(VENV)/installed $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info
