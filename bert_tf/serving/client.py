@@ -194,7 +194,7 @@ class RestClient(Client):
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
       raise UserError(f"expected a URL such as http://127.0.0.1:8501, found {url!r}")
     self._url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(model)}"
-    self._signatures: dict[str, list[str]] | None = None
+    self._definitions: dict[str, dict[str, Any]] | None = None
 
   def _request(self, path: str, body: dict | None, seconds: float) -> Any:
     data = None if body is None else json.dumps(body).encode()
@@ -210,21 +210,24 @@ class RestClient(Client):
     except (urllib.error.URLError, ConnectionError) as error:
       raise _Unavailable("UNAVAILABLE", str(getattr(error, "reason", error))) from error
 
+  def _described(self) -> dict[str, dict[str, Any]]:
+    """The signatures as the server describes them; asked for once."""
+    if self._definitions is None:
+      answer = self._request("/metadata", None, self.timeout)
+      self._definitions = answer["metadata"]["signature_def"]["signature_def"]
+    return self._definitions
+
   def signatures(self) -> dict[str, list[str]]:
     """Names of the inputs by signature."""
-    if self._signatures is None:
-      answer = self._request("/metadata", None, self.timeout)
-      definitions = answer["metadata"]["signature_def"]["signature_def"]
-      self._signatures = {
-        name: sorted(d.get("inputs", {})) for name, d in definitions.items() if d.get("inputs")
-      }
-    return self._signatures
+    return {name: sorted(d["inputs"]) for name, d in self._described().items() if d.get("inputs")}
 
   def _once(self, inputs: Mapping[str, Sequence], signature: str, left: float) -> dict[str, Any]:
     body = {"signature_name": signature, "inputs": dict(inputs)}
     outputs = self._request(":predict", body, left)["outputs"]
+    if isinstance(outputs, dict):
+      return outputs
     # A single output comes without its name.
-    return outputs if isinstance(outputs, dict) else {"output": outputs}
+    return {next(iter(self._described()[signature]["outputs"])): outputs}
 
 
 def _reason(body: bytes) -> str:

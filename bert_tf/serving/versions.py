@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
@@ -50,6 +51,7 @@ class VersionManager:
     self._observe = observe
     self._lock = threading.Lock()
     self._refused: dict[int, VersionStatus] = {}
+    self._stamps: dict[int, tuple[int, int]] = {}
     self._current: Batcher | None = None
     self._stop = threading.Event()
     self.refresh()
@@ -66,12 +68,16 @@ class VersionManager:
     return [(n, os.path.join(self._model_dir, str(n))) for n in reversed(numbers)]
 
   def refresh(self) -> None:
-    """Loads a newer version if there is one; a broken one is noted and the old one goes on."""
+    """Loads a newer version if there is one; a broken one is noted and the old one goes on.
+
+    A broken one is tried again when its files have changed: it may have been copied just then.
+    """
     current = self._current.servable.version if self._current else 0
     for version, path in self._versions():
       if version <= current:
         return
-      if version in self._refused:
+      stamp = _stamp(path)
+      if version in self._refused and self._stamps[version] == stamp:
         continue
       try:
         batcher = Batcher(Servable(path, version), self._options, self._observe)
@@ -79,7 +85,9 @@ class VersionManager:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         logging.error("version %d is refused: %s", version, reason)
         self._refused[version] = VersionStatus(version, "END", reason)
+        self._stamps[version] = stamp
         continue
+      self._refused.pop(version, None)
       with self._lock:
         old, self._current = self._current, batcher
       logging.info("serving version %d", version)
@@ -118,3 +126,14 @@ class VersionManager:
       current, self._current = self._current, None
     if current:
       current.close()
+
+
+def _stamp(path: str) -> tuple[int, int]:
+  """Tells whether the files of a directory have changed: their bytes and the newest time."""
+  size, newest = 0, 0
+  for directory, _, names in os.walk(path):
+    for name in names:
+      with contextlib.suppress(OSError):
+        status = os.stat(os.path.join(directory, name))
+        size, newest = size + status.st_size, max(newest, status.st_mtime_ns)
+  return size, newest

@@ -9,6 +9,7 @@ import json
 import random
 import shutil
 import socket
+import subprocess
 import threading
 import time
 import types
@@ -312,6 +313,23 @@ def test_the_page_lets_no_other_script_run(running):
     assert json.loads(response.read())["task"] == "classification"
 
 
+def test_the_page_answers_in_a_browser(running):
+  browser = shutil.which("chromium") or shutil.which("google-chrome")
+  if not browser:
+    pytest.skip("needs chromium or google-chrome")
+  command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000"]
+  page = subprocess.run(
+    [*command, "--dump-dom", f"{running.url}/?text=the+old+%3Cb%3Ehouse"],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=True,
+  ).stdout
+  assert "Tokens that the model reads" in page, "the model was not asked"
+  assert "<span>[CLS]</span><span>the</span><span>old</span><span>&lt;</span>" in page
+  assert page.count('class="fill"') == 2 and "<span>yes</span>" in page
+
+
 def test_a_newer_version_takes_over_and_a_broken_one_does_not(running, model_dir, exports):
   """Runs last: it leaves version 2 behind."""
   broken = model_dir / "3"
@@ -332,6 +350,13 @@ def test_a_newer_version_takes_over_and_a_broken_one_does_not(running, model_dir
     s["version"]: s["state"] for s in running.request("/v1/models/m")[1]["model_version_status"]
   }
   assert states == {"2": "AVAILABLE", "3": "END"}
+  # What was seen half copied is looked at again when it is complete.
+  shutil.copytree(exports["bfloat16"], broken, dirs_exist_ok=True)
+  until = time.monotonic() + 60
+  while running.request("/v1/models/m/versions/3")[1]["model_version_status"][0]["state"] == "END":
+    assert time.monotonic() < until
+    time.sleep(0.1)
+  assert running.request(PREDICT, b'{"inputs": {"text": ["a"], "text_pair": ["b"]}}')[0] == 200
 
 
 def test_a_directory_without_a_sound_version_is_refused(tmp_path):
