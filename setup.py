@@ -12,6 +12,7 @@ EXTRAS = {
   # Its own environment: Beam wants an older protobuf than TensorFlow takes by itself.
   "beam": ["apache-beam>=2.60"],
   "gpu": ["tensorflow[and-cuda]>=2.20,<2.21"],
+  "litert": ["ai-edge-litert>=2.0"],
   "serving": [
     "aiohttp>=3.9",
     "grpcio>=1.60",
@@ -32,7 +33,7 @@ setup(
   python_requires=">=3.10,<3.13",
   packages=find_packages(include=["bert_tf", "bert_tf.*"]),
   py_modules=["training_flags"],
-  include_package_data=True,
+  package_data={"bert_tf.serving": ["page.html"]},
   install_requires=[
     # tf-models-official has no release for TensorFlow 2.21.
     "tensorflow>=2.20,<2.21",
