@@ -107,7 +107,7 @@ def main() -> None:
   length = FLAGS.max_seq_length or trained.max_seq_length(FLAGS.init_checkpoint, 128)
   config.check_sequence_length(length)
   config.check_vocabulary_size(len(load_vocab(vocab_file)), vocab_file)
-  labels = _labels()
+  labels, layers = _labels(), _layers()
   from bert_tf.serving import export
 
   text = export.TextOptions(
@@ -128,7 +128,7 @@ def main() -> None:
   elif FLAGS.task == "pretraining":
     path = export.export_pretraining(*source, options, FLAGS.top_k)
   elif FLAGS.task == "encoder":
-    path = export.export_encoder(*source, options, _layers(), FLAGS.pairs)
+    path = export.export_encoder(*source, options, layers, FLAGS.pairs)
   else:
     path = export.export_classifier(*source, labels, options, FLAGS.task, FLAGS.pairs)
   print(path)
