@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
   }
   found = results.read(layout, scale)
   report.write_curves(layout.path("curves.png"), found, layout)
-  text = report.summary(found, costs, layout)
+  text = report.summary(found, costs, layout, scale)
   with atomic_writer(layout.path("summary.txt")) as file:
     file.write(text + "\n")
   print(f"\n{'=' * 80}\n{text}\n\n{report.next_steps(layout, scale)}")

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import bert_tf
 from bert_tf.config import BertConfig
@@ -23,10 +24,13 @@ class Scale:
       them the model learns soonest what the words around a gap say of it.
     eval_steps: between two points of the curve of held-out accuracy.
     classifier_seq_length: most pieces of a docstring that the classifiers read.
-    classifier_seconds: as `seconds`, for each of the two classifiers.
-    classifier_eval_steps: as `eval_steps`, for the classifiers.
-    classifier_epochs: of the pretrained and of the random classifier alike.
+    classifier_epochs: from pretrained and from random weights alike. So few that it shows what
+      pretraining has brought; this task has labels enough to do without it in the end.
     classifier_learning_rate: likewise.
+    classifier_seconds: as `seconds`, for each of the classifiers.
+    classifier_eval_steps: as `eval_steps`, for the classifiers.
+    longer_epochs: of a classifier to export, trained until it is good; 0 to export the first one.
+    longer_learning_rate: of that classifier.
     eval_batches: batches of 32 held-out records to evaluate on.
     check_export: whether the export is compared with the Python pipeline in a fresh process.
   """
@@ -48,11 +52,13 @@ class Scale:
   log_steps: int = 100
   eval_batches: int = 50
   classifier_seq_length: int = 64
-  classifier_epochs: float = 3.0
   classifier_batch_size: int = 16
-  classifier_learning_rate: float = 3e-4
-  classifier_seconds: float = 40.0
-  classifier_eval_steps: int = 140
+  classifier_epochs: float = 1.0
+  classifier_learning_rate: float = 2e-4
+  classifier_seconds: float = 30.0
+  classifier_eval_steps: int = 70
+  longer_epochs: float = 3.0
+  longer_learning_rate: float = 3e-4
   check_export: bool = True
 
 
@@ -75,7 +81,7 @@ FAST = Scale(
   classifier_epochs=0.5,
   classifier_learning_rate=1e-3,
   classifier_seconds=0,
-  classifier_eval_steps=70,
+  longer_epochs=0,
   check_export=False,
 )
 EVAL_BATCH_SIZE = 32
@@ -102,6 +108,7 @@ _CLASSIFY = '''\
 
 import json
 import sys
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_text  # Registers the operations of the tokenizer.
@@ -186,6 +193,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
   train_text, held_out_text = at("text", "train.txt"), at("text", "held_out.txt")
   task_files = tuple(at("task", name) for name in ("train.tsv", "dev.tsv", "labels.txt"))
   export_dir = at("export", "area")
+  classifier_dir = exported_classifier(layout, scale)
   return [
     Step(
       "text",
@@ -209,15 +217,14 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
     _records("train", train_text, layout, scale, seed, scale.dupe_factor),
     _records("held_out", held_out_text, layout, scale, seed, 1),
     _pretraining(layout, scale, seed),
-    _classifier("pretrained", layout, scale, seed, at("pretraining")),
-    _classifier("random", layout, scale, seed, None),
+    *_classifiers(layout, scale, seed),
     Step(
       "export",
       "Export the classifier as a SavedModel that takes raw strings",
       (
         *_script("export_model.py"),
         "--task=classification",
-        f"--init_checkpoint={at('classifier_pretrained')}",
+        f"--init_checkpoint={classifier_dir}",
         f"--bert_config_file={layout.config_file}",
         f"--vocab_file={layout.vocab_file}",
         f"--labels_file={task_files[2]}",
@@ -226,7 +233,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
         "--version=1",
         *([] if scale.check_export else ["--nocheck"]),
       ),
-      inputs=(at("classifier_pretrained", _WEIGHTS), layout.vocab_file, task_files[2]),
+      inputs=(os.path.join(classifier_dir, _WEIGHTS), layout.vocab_file, task_files[2]),
       outputs=(export_dir,),
       quiet=True,
     ),
@@ -314,12 +321,37 @@ def _pretraining(layout: Layout, scale: Scale, seed: int) -> Step:
   )
 
 
-def _classifier(name: str, layout: Layout, scale: Scale, seed: int, checkpoint: str | None) -> Step:
+def exported_classifier(layout: Layout, scale: Scale) -> str:
+  """The directory of the run whose model is exported."""
+  return layout.path("classifier_longer" if scale.longer_epochs else "classifier_pretrained")
+
+
+def _classifiers(layout: Layout, scale: Scale, seed: int) -> list[Step]:
+  """From pretrained and from random weights with the same budget, and one that trains longer."""
+  rate = scale.classifier_learning_rate
+  budget = [f"--num_train_epochs={scale.classifier_epochs:g}", f"--learning_rate={rate}"]
+  start = [f"--init_checkpoint={layout.path('pretraining')}"]
+  task = "Fine-tune on the areas of the standard library, from"
+  steps = [
+    _classifier("pretrained", f"{task} pretrained weights", [*start, *budget], layout, scale, seed),
+    _classifier("random", f"{task} random weights", budget, layout, scale, seed),
+  ]
+  if scale.longer_epochs:
+    rate = scale.longer_learning_rate
+    budget = [f"--num_train_epochs={scale.longer_epochs:g}", f"--learning_rate={rate}"]
+    title = f"{task} pretrained weights, for longer"
+    steps.append(_classifier("longer", title, [*start, *budget], layout, scale, seed))
+  return steps
+
+
+def _classifier(
+  name: str, title: str, flags: Sequence[str], layout: Layout, scale: Scale, seed: int
+) -> Step:
   output_dir = layout.path(f"classifier_{name}")
-  start = [f"--init_checkpoint={checkpoint}"] if checkpoint else []
+  pretrained = any(flag.startswith("--init_checkpoint") for flag in flags)
   return Step(
     f"classifier_{name}",
-    f"Fine-tune on the areas of the standard library, from {name} weights",
+    title,
     (
       *_script("run_classifier.py"),
       "--task_name=table",
@@ -327,14 +359,12 @@ def _classifier(name: str, layout: Layout, scale: Scale, seed: int, checkpoint: 
       "--label_column=area",
       f"--bert_config_file={layout.config_file}",
       f"--vocab_file={layout.vocab_file}",
-      *start,
+      *flags,
       f"--output_dir={output_dir}",
       "--do_train",
       "--do_eval",
       f"--max_seq_length={scale.classifier_seq_length}",
       f"--train_batch_size={scale.classifier_batch_size}",
-      f"--num_train_epochs={scale.classifier_epochs}",
-      f"--learning_rate={scale.classifier_learning_rate}",
       *_time_limit(scale.classifier_seconds),
       f"--eval_steps={scale.classifier_eval_steps}",
       f"--eval_batch_size={EVAL_BATCH_SIZE}",
@@ -346,7 +376,7 @@ def _classifier(name: str, layout: Layout, scale: Scale, seed: int, checkpoint: 
       *(layout.path("task", f"{split}.tsv") for split in ("train", "dev")),
       layout.config_file,
       layout.vocab_file,
-      *([os.path.join(checkpoint, _WEIGHTS)] if checkpoint else []),
+      *([layout.path("pretraining", _WEIGHTS)] if pretrained else []),
     ),
     outputs=(output_dir,),
     resumes=True,

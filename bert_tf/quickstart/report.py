@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bert_tf.files import atomic_writer
-from bert_tf.quickstart.plan import Layout, Scale
+from bert_tf.quickstart.plan import Layout, Scale, exported_classifier
 from bert_tf.quickstart.results import Results, curve
 from bert_tf.quickstart.steps import Cost
 
 _BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9731a", "#777777"
 
 
-def summary(results: Results, costs: Mapping[str, Cost], layout: Layout) -> str:
+def summary(results: Results, costs: Mapping[str, Cost], layout: Layout, scale: Scale) -> str:
   """What was achieved, what it took and where it is, as text."""
   rows = [
     ("masked LM, held-out documents", results.masked_lm, results.masked_lm_baseline),
@@ -21,6 +21,8 @@ def summary(results: Results, costs: Mapping[str, Cost], layout: Layout) -> str:
     ("areas, from pretrained weights", results.areas_pretrained, results.areas_baseline),
     ("areas, from random weights", results.areas_random, results.areas_baseline),
   ]
+  if results.areas_longer is not None:
+    rows.append(("areas, pretrained, for longer", results.areas_longer, results.areas_baseline))
   lines = [f"{'accuracy':36}{'model':>8}{'baseline':>10}   the baseline always answers"]
   lines += [
     f"{name:36}{_percent(accuracy):>8}{_percent(baseline.accuracy):>10}   {baseline.answer}"
@@ -38,7 +40,7 @@ def summary(results: Results, costs: Mapping[str, Cost], layout: Layout) -> str:
       for mask in answer["masks"]
     ]
     lines.append(f"  {answer['text']}  ->  {'; '.join(words)}")
-  return "\n".join([*lines, "", *_cost_table(costs), "", *_files(layout)])
+  return "\n".join([*lines, "", *_cost_table(costs), "", *_files(layout, scale)])
 
 
 def next_steps(layout: Layout, scale: Scale) -> str:
@@ -59,7 +61,7 @@ Your own labels, in my_task/train.tsv and my_task/dev.tsv with columns text and 
   python run_classifier.py --task_name=table --data_dir=my_task --do_train --do_eval \\
     --vocab_file={layout.vocab_file} --bert_config_file={layout.config_file} \\
     --init_checkpoint={out}/pretraining --output_dir={out}/my_classifier \\
-    --max_seq_length={scale.classifier_seq_length} --learning_rate={scale.classifier_learning_rate}
+    --max_seq_length={scale.classifier_seq_length} --learning_rate={scale.longer_learning_rate}
 The exported model:
   echo 'Read a line from the socket.' | python -m bert_tf predict {out}/export/area
 Curves in the browser:
@@ -181,11 +183,11 @@ def _cost_table(costs: Mapping[str, Cost]) -> list[str]:
   return lines
 
 
-def _files(layout: Layout) -> list[str]:
+def _files(layout: Layout, scale: Scale) -> list[str]:
   return [
     f"{layout.path('curves.png')}: loss and accuracy curves",
     f"{layout.path('pretraining')}: the pretrained model",
-    f"{layout.path('classifier_pretrained')}: the classifier",
+    f"{exported_classifier(layout, scale)}: the classifier",
     f"{layout.path('export', 'area')}: the classifier for TensorFlow Serving",
   ]
 

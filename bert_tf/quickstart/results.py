@@ -37,6 +37,7 @@ class Results:
   Attributes:
     masked_lm, next_sentence: accuracies of the pretrained model.
     areas_pretrained, areas_random: of the classifiers, from pretrained and from random weights.
+    areas_longer: of the one that trains longer, None where there is none.
     *_baseline: what always giving the most frequent answer achieves.
     areas: answers of the exported model, {"text", "label", "probability"}.
     masks: answers of fill-mask, {"text", "masks", "filled"}.
@@ -46,6 +47,7 @@ class Results:
   next_sentence: float
   areas_pretrained: float
   areas_random: float
+  areas_longer: float | None
   masked_lm_baseline: Baseline
   next_sentence_baseline: Baseline
   areas_baseline: Baseline
@@ -61,15 +63,17 @@ def read(layout: Layout, scale: Scale) -> Results:
     layout.vocab_file,
     scale.eval_batches * EVAL_BATCH_SIZE,
   )
+  names = ("pretrained", "random", *(["longer"] if scale.longer_epochs else []))
   accuracies = {
     name: read_eval_results(layout.path(f"classifier_{name}", "eval_results.txt"))["eval_accuracy"]
-    for name in ("pretrained", "random")
+    for name in names
   }
   return Results(
     masked_lm=pretraining["masked_lm_accuracy"],
     next_sentence=pretraining["next_sentence_accuracy"],
     areas_pretrained=accuracies["pretrained"],
     areas_random=accuracies["random"],
+    areas_longer=accuracies.get("longer"),
     masked_lm_baseline=masked_lm,
     next_sentence_baseline=next_sentence,
     areas_baseline=area_baseline(layout.path("task", "dev.tsv")),

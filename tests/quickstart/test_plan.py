@@ -54,7 +54,7 @@ def test_the_seed_reaches_everything_that_is_random(tmp_path):
   one, two = commands(1), commands(2)
   assert {name for name in one if one[name] != two[name]} == {
     "records_train", "records_held_out", "pretraining", "classifier_pretrained",
-    "classifier_random",
+    "classifier_random", "classifier_longer",
   }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ _RESULTS = Results(
   next_sentence=0.61,
   areas_pretrained=0.55,
   areas_random=0.42,
+  areas_longer=0.6,
   masked_lm_baseline=Baseline("the", 0.045),
   next_sentence_baseline=Baseline("random", 0.57),
   areas_baseline=Baseline("internet", 0.23),
@@ -47,14 +48,15 @@ def layout(tmp_path) -> plan.Layout:
 
 
 def test_summary_tells_accuracies_beside_baselines(layout):
-  lines = report.summary(_RESULTS, {"text": Cost(1, 2, 2**30)}, layout).splitlines()
+  lines = report.summary(_RESULTS, {"text": Cost(1, 2, 2**30)}, layout, plan.FULL).splitlines()
   assert lines[1].split() == [
     "masked", "LM,", "held-out", "documents", "18.7%", "4.5%", "the",
   ]  # fmt: skip
-  assert [line.split()[-3:] for line in lines[2:5]] == [
+  assert [line.split()[-3:] for line in lines[2:6]] == [
     ["61.0%", "57.0%", "random"],
     ["55.0%", "23.0%", "internet"],
     ["42.0%", "23.0%", "internet"],
+    ["60.0%", "23.0%", "internet"],
   ]
   text = "\n".join(lines)
   assert "concurrency             80.0%  Wait for the lock." in text
@@ -63,7 +65,7 @@ def test_summary_tells_accuracies_beside_baselines(layout):
 
 def test_summary_adds_up_costs(layout):
   costs = {"text": Cost(1, 2, 2**30), "records_train": Cost(10, 20, 2**31)}
-  lines = report.summary(_RESULTS, costs, layout).splitlines()
+  lines = report.summary(_RESULTS, costs, layout, plan.FULL).splitlines()
   assert "records train                    10.0         20.0      2.00 GiB" in lines
   assert "all                              11.0         22.0      2.00 GiB" in lines
 
