@@ -24,7 +24,6 @@ _HYPERPARAMETERS = (
   "num_warmup_steps",
   "train_batch_size",
   "learning_rate",
-  "init_checkpoint",
   "seed",
   "weight_decay",
   "max_grad_norm",

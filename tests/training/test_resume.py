@@ -103,24 +103,40 @@ def test_a_signal_saves_and_tells_how_to_go_on(tmp_path, files):
   assert message in log_of(tmp_path)
 
 
+def start_workers(directory, options, files):
+  """Two workers on this machine."""
+  ports = free_ports(2)
+  return [
+    in_process(
+      train,
+      str(directory),
+      "multi_worker_mirrored",
+      options,
+      files=files,
+      environment=tf_config(ports, index),
+    )
+    for index in range(2)
+  ]
+
+
+@pytest.mark.long
+def test_a_signal_to_one_of_two_workers_stops_both(tmp_path, files):
+  """They agree on the step to stop at; neither waits for the other for ever."""
+  options = {**OPTIONS, "num_train_steps": 100000, "save_checkpoints_steps": 100000}
+  processes = start_workers(tmp_path, options, files)
+  wait_for_steps(tmp_path, 0, processes[0])
+  os.kill(processes[1].pid, signal.SIGTERM)
+  assert [finish(process, 120) for process in processes] == [128 + signal.SIGTERM] * 2
+  assert weights_of(tmp_path)["global_step"] > 0
+
+
 @pytest.mark.long
 def test_one_of_two_workers_is_lost(tmp_path, files):
   """The other one ends with a message; when both are started again, the run ends as it should."""
   options = {**OPTIONS, "num_train_steps": 100}
 
   def start(directory):
-    ports = free_ports(2)
-    return [
-      in_process(
-        train,
-        str(directory),
-        "multi_worker_mirrored",
-        options,
-        files=files,
-        environment=tf_config(ports, index),
-      )
-      for index in range(2)
-    ]
+    return start_workers(directory, options, files)
 
   reference, killed = tmp_path / "reference", tmp_path / "killed"
   assert [finish(process, 600) for process in start(reference)] == [0, 0]
