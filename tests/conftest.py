@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
+import threading
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
+
+# A runner that starts the tests in the background hands down an ignored SIGINT, and the processes
+# that the tests interrupt would inherit it.
+if threading.current_thread() is threading.main_thread():
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
