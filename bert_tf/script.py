@@ -12,6 +12,9 @@ from absl import app
 from bert_tf.errors import UserError
 
 
+_HELP_FLAGS = frozenset({"help", "helpfull", "helpshort", "helpxml", "?"})
+
+
 class Stopped(Exception):
   """A signal ended the work early, after everything was saved; the message says how to go on."""
 
@@ -27,7 +30,12 @@ def run(main: Callable[[], None]) -> NoReturn:
   signal that ended it early.
   """
   quiet_tensorflow()
-  app.run(lambda unused_argv: call(main))
+  try:
+    app.run(lambda unused_argv: call(main))
+  except SystemExit as end:
+    # absl answers a call for help with exit code 1, as if it had been a mistake.
+    asked = any(word.lstrip("-") in _HELP_FLAGS for word in sys.argv[1:] if word.startswith("-"))
+    sys.exit(0 if asked and end.code == 1 else end.code)
 
 
 def quiet_tensorflow() -> None:

@@ -76,7 +76,7 @@ def test_help_needs_no_tensorflow(root, name):
     "import runpy\n"
     "try:\n"
     f"  runpy.run_path('{root / name}.py', run_name='__main__')\n"
-    "except SystemExit: pass\n"
+    "except SystemExit as end: assert not end.code, end.code\n"
     "heavy = {'tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)\n"
     "assert not heavy, heavy\n"
   )
