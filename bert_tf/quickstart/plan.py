@@ -369,7 +369,7 @@ def _classifier(
       f"--eval_steps={scale.classifier_eval_steps}",
       f"--eval_batch_size={EVAL_BATCH_SIZE}",
       "--keep_checkpoint_max=1",
-      f"--log_steps={scale.log_steps}",
+      "--log_steps=20",
       f"--seed={seed}",
     ),
     inputs=(
