@@ -11,7 +11,6 @@ from absl import app
 
 from bert_tf.errors import UserError
 
-
 _HELP_FLAGS = frozenset({"help", "helpfull", "helpshort", "helpxml", "?"})
 
 
