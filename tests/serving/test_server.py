@@ -298,6 +298,8 @@ def test_no_answer_is_mixed_up_under_concurrency(running, reference):
 
 
 def test_metrics(running):
+  status, _ = running.request(PREDICT, json.dumps({"instances": [{"text": "the house"}]}).encode())
+  assert status == 200
   with urllib.request.urlopen(running.url + "/metrics", timeout=20) as response:
     text = response.read().decode()
   assert 'bert_tf_requests_total{api="rest",code="200",method="POST"}' in text
