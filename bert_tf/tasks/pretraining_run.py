@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,8 +12,7 @@ from bert_tf.config import BertConfig
 from bert_tf.data import checks, records
 from bert_tf.data.inputs import input_files
 from bert_tf.errors import UserError
-from bert_tf.files import atomic_writer
-from bert_tf.tasks.results import write_eval_results
+from bert_tf.tasks.results import write_eval_results, write_model_files
 from bert_tf.tokenization import load_vocab
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
@@ -123,7 +120,7 @@ def _run(
   task.allow_missing = (*task.allow_missing, *flags.allow_missing)
   if flags.do_train:
     if not training.dry_run:
-      _describe(flags, config, training.output_dir)
+      write_model_files(training.output_dir, config, flags.vocab_file)
     loop.train(task, training, devices)
   if flags.do_eval and not training.dry_run:
     _evaluate(task, training, devices)
@@ -142,18 +139,6 @@ def _masking(flags: PretrainingRun):
     flags.do_whole_word_mask,
     flags.max_ngram,
   )
-
-
-def _describe(flags: PretrainingRun, config: BertConfig, output_dir: str) -> None:
-  """Writes what belongs to the weights: the config, and the vocabulary where it is known."""
-  with atomic_writer(os.path.join(output_dir, "bert_config.json")) as file:
-    file.write(config.to_json_string())
-  if flags.vocab_file:
-    with (
-      atomic_writer(os.path.join(output_dir, "vocab.txt"), "wb") as file,
-      open(flags.vocab_file, "rb") as source,
-    ):
-      shutil.copyfileobj(source, file)
 
 
 def _evaluate(task: PretrainingTask, training: TrainingOptions, devices: DeviceOptions) -> None:

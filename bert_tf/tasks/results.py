@@ -1,13 +1,15 @@
-"""The original's result files."""
+"""What the scripts leave in an output directory: result files, and what belongs to the weights."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
 
+from bert_tf.config import BertConfig
 from bert_tf.files import atomic_writer
 
 
@@ -24,3 +26,13 @@ def write_eval_results(output_dir: str, results: Mapping[str, float | int]) -> N
       text = format_value(value)
       logging.info("  %s = %s", key, text)
       file.write(f"{key} = {text}\n")
+
+
+def write_model_files(output_dir: str, config: BertConfig, vocab_file: str | None) -> None:
+  """Puts the config, and the vocabulary where it is known, beside the weights."""
+  with atomic_writer(os.path.join(output_dir, "bert_config.json")) as file:
+    file.write(config.to_json_string())
+  if vocab_file:
+    target = os.path.join(output_dir, "vocab.txt")
+    with atomic_writer(target, "wb") as file, open(vocab_file, "rb") as source:
+      shutil.copyfileobj(source, file)

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import tempfile
 from typing import Any
 
@@ -29,7 +28,7 @@ from bert_tf.tasks.classification.processors import (
   TableOptions,
   create_processor,
 )
-from bert_tf.tasks.results import format_value, write_eval_results
+from bert_tf.tasks.results import format_value, write_eval_results, write_model_files
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
 from bert_tf.training import run_config
@@ -168,13 +167,7 @@ class ClassifierRunner:
 
   def _describe(self) -> None:
     """Writes what belongs to the weights: the config, the vocabulary and the labels."""
-    with atomic_writer(self._output("bert_config.json")) as file:
-      file.write(self._config.to_json_string())
-    with (
-      atomic_writer(self._output("vocab.txt"), "wb") as file,
-      open(self._flags.vocab_file, "rb") as source,
-    ):
-      shutil.copyfileobj(source, file)
+    write_model_files(self._flags.output_dir, self._config, self._flags.vocab_file)
     if self._encoder.labels:
       self._write_json(LABEL_MAP, dict(enumerate(self._encoder.labels)))
 

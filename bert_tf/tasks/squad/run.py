@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import random
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from bert_tf.config import BertConfig
 from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer, existing_checkpoint
+from bert_tf.tasks.results import write_model_files
 from bert_tf.tasks.squad import evaluation
 from bert_tf.tasks.squad.examples import SquadExample, load_squad, read_squad_examples
 from bert_tf.tasks.squad.features import (
@@ -156,13 +156,7 @@ class SquadRunner:
     self._log("training", len(examples), num_windows, training.train_batch_size)
     logging.info("  Num steps = %d", training.num_train_steps)
     self._train_examples = []
-    with atomic_writer(self._output("bert_config.json")) as file:
-      file.write(self._config.to_json_string())
-    with (
-      atomic_writer(self._output("vocab.txt"), "wb") as file,
-      open(self._flags.vocab_file, "rb") as source,
-    ):
-      shutil.copyfileobj(source, file)
+    write_model_files(self._flags.output_dir, self._config, self._flags.vocab_file)
     task = self._task(path, num_windows)
     if training.eval_steps:
       windows = self._write_records(self._predict_examples, False, "eval.tf_record")
