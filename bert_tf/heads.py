@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from bert_tf import ops
 from bert_tf.config import BertConfig
-from bert_tf.modeling import BertModel, Dense, LayerNorm, create_initializer
+from bert_tf.layers import Dense, LayerNorm, create_initializer
+from bert_tf.modeling import BertModel
 
 
 class OutputLayer(keras.layers.Layer):

@@ -15,60 +15,7 @@ import tensorflow as tf
 
 from bert_tf import fused_ops, ops
 from bert_tf.config import BertConfig
-
-
-def create_initializer(initializer_range: float = 0.02) -> keras.initializers.Initializer:
-  """Normal distribution cut off at two standard deviations, as in the original."""
-  return keras.initializers.TruncatedNormal(stddev=initializer_range)
-
-
-class Dense(keras.layers.Layer):
-  """An affine map of the rows of a matrix: [rows, in] -> [rows, out]."""
-
-  def __init__(self, in_size: int, out_size: int, initializer_range: float, **kwargs):
-    super().__init__(**kwargs)
-    self._shape = (in_size, out_size)
-    self._initializer_range = initializer_range
-
-  def build(self, input_shape=None):
-    """Creates `kernel` [in, out] and `bias` [out]."""
-    self.kernel = self.add_weight(
-      name="kernel", shape=self._shape, initializer=create_initializer(self._initializer_range)
-    )
-    self.bias = self.add_weight(name="bias", shape=self._shape[1:], initializer="zeros")
-
-  def call(self, x: tf.Tensor) -> tf.Tensor:
-    """[rows, in] -> [rows, out]."""
-    return ops.dense(x, self.kernel, self.bias)
-
-
-class LayerNorm(keras.layers.Layer):
-  """Layer normalisation over the last axis, always computed in float32."""
-
-  def __init__(self, size: int, epsilon: float, **kwargs):
-    super().__init__(name="LayerNorm", **kwargs)
-    self._size = size
-    self._epsilon = epsilon
-
-  def build(self, input_shape=None):
-    """Creates `beta` and `gamma`, [H]; they stay float32 under mixed precision."""
-    options = {"shape": [self._size], "autocast": False}
-    self.beta = self.add_weight(name="beta", initializer="zeros", **options)
-    self.gamma = self.add_weight(name="gamma", initializer="ones", **options)
-
-  def call(self, x: tf.Tensor) -> tf.Tensor:
-    """[..., H] -> [..., H]."""
-    return ops.layer_norm(x, self.gamma, self.beta, self._epsilon)
-
-  def after_dropout(
-    self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout, rate: float
-  ) -> tf.Tensor:
-    """Normalises dropout(x) + residual; both [rows, H]."""
-    if not fused_ops.available(self._size):
-      return self(dropout(x, rate) + residual)
-    random, dropped = dropout.draw(tf.shape(x), rate)
-    gamma, beta = tf.convert_to_tensor(self.gamma.value), tf.convert_to_tensor(self.beta.value)
-    return fused_ops.residual_norm(x, residual, gamma, beta, self._epsilon, random, dropped)
+from bert_tf.layers import Dense, LayerNorm, create_initializer
 
 
 class Embeddings(keras.layers.Layer):

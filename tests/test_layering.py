@@ -13,7 +13,7 @@ FLOORS = [
   {"errors"},
   {"files", "script"},
   {"config", "ops", "fused_ops"},
-  {"tokenization", "data", "modeling", "heads"},
+  {"tokenization", "data", "layers", "modeling", "heads"},
   {"checkpoints"},
   {"optimization"},
   {"training", "tasks"},
