@@ -149,8 +149,9 @@ class PretrainingModel(TaskModel):
       dropout_seed: int64 [2], see `BertModel`.
 
     Returns:
-      `masked_lm_logits`, float32 [B * P, V]; `next_sentence_logits`, float32 [B, 2], where
-      class 0 is "follows" and 1 is "random"; and the outputs of `BertModel`.
+      `masked_lm_logits`, float32 [B * P, V]; `next_sentence_logits`, float32 [B, 2] (of packed
+      rows [B * C, 2]), where class 0 is "follows" and 1 is "random"; and the outputs of
+      `BertModel`.
     """
     outputs = self.bert(features, training=training, dropout_seed=dropout_seed)
     vectors = ops.gather_positions(

@@ -44,9 +44,13 @@ class Embeddings(keras.layers.Layer):
     self._layer_norm.build()
 
   def call(
-    self, input_ids: tf.Tensor, segment_ids: tf.Tensor, dropout: ops.Dropout | None = None
+    self,
+    input_ids: tf.Tensor,
+    segment_ids: tf.Tensor,
+    position_ids: tf.Tensor | None = None,
+    dropout: ops.Dropout | None = None,
   ) -> tf.Tensor:
-    """[B, S] ids -> [B * S, H] in the compute type."""
+    """[B, S] ids -> [B * S, H] in the compute type; positions default to 0, 1, 2, ..."""
     batch, length = tf.unstack(tf.shape(input_ids))
     # A gather from the variable itself would make every later read of it a copy of the table.
     table = tf.convert_to_tensor(self.word_embeddings.value)
@@ -54,7 +58,11 @@ class Embeddings(keras.layers.Layer):
     # The few segments make a matrix product cheaper than a gather, forward and backward.
     segments = tf.one_hot(tf.reshape(segment_ids, [-1]), self._config.type_vocab_size)
     segments = tf.matmul(segments, self.token_type_embeddings.value)  # [B * S, H]
-    positions = self.position_embeddings.value[:length]  # [S, H]
+    positions = self.position_embeddings.value
+    if position_ids is None:
+      positions = positions[:length]  # [S, H]
+    else:
+      positions = tf.gather(tf.convert_to_tensor(positions), position_ids)  # [B, S, H]
     hidden = tf.reshape(words + positions, [batch * length, self._config.hidden_size]) + segments
     hidden = self._layer_norm(tf.cast(hidden, self.compute_dtype))
     return dropout(hidden, self._config.hidden_dropout_prob) if dropout else hidden
@@ -84,7 +92,7 @@ class SelfAttention(keras.layers.Layer):
 
     Args:
       hidden: [B * S, H].
-      bias: float32 [B, 1, 1, S], see `ops.attention_bias`.
+      bias: float32 [B, 1, 1 or S, S], see `ops.attention_bias`.
       dropout: applied to the probabilities; None at inference.
 
     Returns:
@@ -258,7 +266,7 @@ class Encoder(keras.layers.Layer):
 
 
 class Pooler(keras.layers.Layer):
-  """A dense layer with tanh on the vector of the first token, [CLS]."""
+  """A dense layer with tanh on the vector of [CLS], a sequence's first token."""
 
   def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="pooler", **kwargs)
@@ -271,9 +279,11 @@ class Pooler(keras.layers.Layer):
     """Builds the dense layer."""
     self._dense.build()
 
-  def call(self, sequence: tf.Tensor) -> tf.Tensor:
-    """[B, S, H] -> [B, H]."""
-    return tf.tanh(self._dense(sequence[:, 0, :]))
+  def call(self, sequence: tf.Tensor, cls_positions: tf.Tensor | None = None) -> tf.Tensor:
+    """[B, S, H] -> [B, H]; or with positions [B, C] -> [B * C, H]."""
+    if cls_positions is None:
+      return tf.tanh(self._dense(sequence[:, 0, :]))
+    return tf.tanh(self._dense(ops.gather_positions(sequence, cls_positions)))
 
 
 class BertModel(keras.Model):
@@ -320,14 +330,15 @@ class BertModel(keras.Model):
     Args:
       features: `input_ids`, int [B, S]; optionally `input_mask`, int [B, S], 1 for tokens and 0
         for padding (default: all 1), and `segment_ids`, int [B, S] (default: all 0). Other
-        entries are ignored.
+        entries are ignored. Rows that hold several sequences (`data.packing`) have besides
+        `sequence_ids` and `position_ids`, int [B, S], and `cls_positions`, int [B, C].
       training: whether to apply dropout.
       dropout_seed: int64 [2], determines the dropout masks; default: drawn at random.
 
     Returns:
       `embedding_output` [B, S, H]; `encoder_layers`, a list of [B, S, H];
-      `sequence_output` [B, S, H], the last of them; `pooled_output` [B, H];
-      `attention_probs`, a list of [B, N, S, S].
+      `sequence_output` [B, S, H], the last of them; `pooled_output` [B, H], with
+      `cls_positions` [B * C, H]; `attention_probs`, a list of [B, N, S, S].
     """
     input_ids = features["input_ids"]
     input_mask = features.get("input_mask")
@@ -345,14 +356,16 @@ class BertModel(keras.Model):
       x = tf.reshape(x, shape)  # [B, S, H]
       return tf.ensure_shape(x, [*input_ids.shape, self.config.hidden_size])
 
-    embedded = self.embeddings(input_ids, segment_ids, dropout=dropout)
-    layers, probs = self.encoder(embedded, ops.attention_bias(input_mask), dropout=dropout)
+    positions = features.get("position_ids")
+    embedded = self.embeddings(input_ids, segment_ids, position_ids=positions, dropout=dropout)
+    bias = ops.attention_bias(input_mask, features.get("sequence_ids"))
+    layers, probs = self.encoder(embedded, bias, dropout=dropout)
     layers = [unflatten(layer) for layer in layers]
     return {
       "embedding_output": unflatten(embedded),
       "encoder_layers": layers,
       "sequence_output": layers[-1],
-      "pooled_output": self.pooler(layers[-1]),
+      "pooled_output": self.pooler(layers[-1], features.get("cls_positions")),
       "attention_probs": probs,
     }
 

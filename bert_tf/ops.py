@@ -65,7 +65,7 @@ def layer_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) 
   return tf.cast(centred * tf.math.rsqrt(variance + epsilon) * gamma + beta, x.dtype)
 
 
-def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
+def attention_bias(input_mask: tf.Tensor, sequence_ids: tf.Tensor | None = None) -> tf.Tensor:
   """Turns a padding mask into a term to add to attention scores.
 
   The original's `create_attention_mask_from_input_mask` spells the same mask out as
@@ -73,10 +73,16 @@ def attention_bias(input_mask: tf.Tensor) -> tf.Tensor:
 
   Args:
     input_mask: [B, S], 1 for tokens, 0 for padding.
+    sequence_ids: int [B, S], where a row holds several sequences: tokens attend to those of the
+      same number only (padding: 0). `input_mask` then says nothing more.
 
   Returns:
-    float32 [B, 1, 1, S]: 0 for tokens, `MASKED_SCORE` for padding.
+    float32 [B, 1, 1, S]: 0 for tokens, `MASKED_SCORE` for padding; with `sequence_ids`
+    [B, 1, S, S]: 0 within a sequence, `MASKED_SCORE` between two.
   """
+  if sequence_ids is not None:
+    other = sequence_ids[:, :, tf.newaxis] != sequence_ids[:, tf.newaxis, :]
+    return tf.where(other, MASKED_SCORE, 0.0)[:, tf.newaxis]
   bias = (1.0 - tf.cast(input_mask, tf.float32)) * MASKED_SCORE
   return bias[:, tf.newaxis, tf.newaxis, :]
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from bert_tf.data.packing import pack_sequences
 from bert_tf.data.records import GZIP_SUFFIX, FeatureSpec
 
 Batch = dict[str, tf.Tensor]
@@ -67,6 +68,7 @@ def pretraining_dataset(
   spec: FeatureSpec,
   options: ReadOptions,
   masking: Callable[[tf.Tensor, Batch], Batch] | None = None,
+  pack: bool = False,
 ) -> tf.data.Dataset:
   """Batches of pretraining records.
 
@@ -78,9 +80,11 @@ def pretraining_dataset(
     spec: `records.pretraining(...)` or `records.unmasked_pretraining(...)`.
     options: see there.
     masking: draws new masks for every batch; a `dynamic_masking.DynamicMasking`.
+    pack: lay the sequences of a batch into as few rows as they fit in (`packing`).
 
   Returns:
-    an infinite tf.data.Dataset of {name: int32 or float32 [batch_size, length]}.
+    an infinite tf.data.Dataset of {name: int32 or float32 [batch_size, length]}; packed, of as
+    many rows as it takes.
   """
   source = _RecordFiles(files, spec)
   options = dataclasses.replace(options, drop_remainder=True)
@@ -94,6 +98,8 @@ def pretraining_dataset(
 
     dataset = tf.data.Dataset.zip(numbers, dataset)
     dataset = dataset.map(mask, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+  if pack:
+    dataset = dataset.map(pack_sequences, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
   return dataset.with_options(_deterministic())
 
 

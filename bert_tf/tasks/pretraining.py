@@ -26,11 +26,13 @@ class Source:
     spec: what the records hold, see `checks.pretraining_spec`.
     masking: draws the masks of training batches anew; of evaluation batches only where the
       records hold none.
+    pack: lay several sequences of a training batch into one row, see `packing`.
   """
 
   files: Sequence[str]
   spec: FeatureSpec
   masking: DynamicMasking | None = None
+  pack: bool = False
 
   @property
   def masked(self) -> bool:
@@ -70,6 +72,7 @@ class PretrainingTask(Task):
       "max_seq_length": train.spec["input_ids"].length,
       "input_file": [os.path.basename(path) for path in train.files],
       "dynamic_masking": train.masking is not None,
+      "pack_sequences": train.pack,
     }
     if train.masked:
       self.settings["max_predictions_per_seq"] = train.spec["masked_lm_ids"].length
@@ -81,7 +84,9 @@ class PretrainingTask(Task):
   def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
     """See `Task`."""
     source = self._train
-    return pipelines.pretraining_dataset(source.files, source.spec, options, source.masking)
+    return pipelines.pretraining_dataset(
+      source.files, source.spec, options, source.masking, source.pack
+    )
 
   def eval_dataset(self) -> tf.data.Dataset:
     """The held-out records in order, in full batches, repeated if need be, as in the original."""
@@ -110,7 +115,7 @@ class PretrainingTask(Task):
     return {
       # The original's guard against a batch without a single masked word.
       "masked_lm": tf.reduce_sum(features["masked_lm_weights"]) + 1e-5,
-      "next_sentence": tf.cast(tf.size(features["next_sentence_labels"]), tf.float32),
+      "next_sentence": tf.reduce_sum(_pair_weights(features)),
     }
 
   def loss_sums(self, outputs: dict[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
@@ -119,14 +124,23 @@ class PretrainingTask(Task):
     weights = tf.reshape(features["masked_lm_weights"], [-1])
     return {
       "masked_lm": tf.reduce_sum(masked_lm * weights),
-      "next_sentence": tf.reduce_sum(next_sentence),
+      "next_sentence": tf.reduce_sum(next_sentence * _pair_weights(features)),
     }
+
+
+def _pair_weights(features: Features) -> tf.Tensor:
+  """1 for every pair, 0 for places of packed rows that hold none: float32 [B] or [B * C]."""
+  labels = features["next_sentence_labels"]
+  weights = features.get("next_sentence_weights", tf.ones_like(labels, tf.float32))
+  return tf.reshape(weights, [-1])
 
 
 def example_losses(
   outputs: dict[str, tf.Tensor], features: Features
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Cross entropies of every prediction, float32 [B * P], and of every pair, float32 [B]."""
+  """Cross entropies of every prediction, float32 [B * P], and of every pair, float32 [B] (of
+  packed rows [B * C]).
+  """
   return (
     tf.nn.sparse_softmax_cross_entropy_with_logits(
       tf.reshape(features["masked_lm_ids"], [-1]), outputs["masked_lm_logits"]

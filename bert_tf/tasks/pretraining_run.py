@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
+from bert_tf.checkpoints import description
 from bert_tf.config import BertConfig
 from bert_tf.data import checks, records
 from bert_tf.data.inputs import input_files
@@ -35,10 +36,12 @@ class PretrainingRun:
   max_eval_steps: int
   allow_missing: tuple[str, ...] = ()
   vocab_file: str | None = None
+  do_lower_case: bool | None = None
   dynamic_masking: bool = False
   masked_lm_prob: float = 0.15
   do_whole_word_mask: bool = False
   max_ngram: int = 1
+  pack_sequences: bool = False
 
 
 def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions) -> None:
@@ -49,6 +52,7 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
       records are wrong or do not fit each other.
   """
   config = _check(flags)
+  _check_packing(flags, training, devices)
   train_files = input_files(flags.input_file)
   eval_files = train_files
   if flags.eval_input_file:
@@ -88,6 +92,37 @@ def _check(flags: PretrainingRun) -> BertConfig:
   return config
 
 
+def do_lower_case(flags: PretrainingRun, training: TrainingOptions) -> bool | None:
+  """Whether the text of the records was lower-cased, as far as that can be known; None: it cannot.
+
+  By the flag, what lies beside the initial checkpoint, or the vocabulary.
+  """
+  if flags.do_lower_case is not None:
+    return flags.do_lower_case
+  if training.init_checkpoint:
+    stated = description.stated_case(description.local_path(training.init_checkpoint))
+    if stated is not None:
+      return stated
+  return description.is_lower_case(load_vocab(flags.vocab_file)) if flags.vocab_file else None
+
+
+def _check_packing(
+  flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
+) -> None:
+  if not flags.pack_sequences:
+    return
+  if training.gradient_accumulation_steps > 1:
+    raise UserError(
+      "--pack_sequences: expected --tokens_per_batch, found --gradient_accumulation_steps; batches"
+      " have different numbers of rows, which cannot be cut into equal pieces"
+    )
+  if devices.distribution_strategy == "tpu" or devices.tpu_name:
+    raise UserError(
+      "--pack_sequences: expected CPUs or GPUs, found a TPU, which needs batches of one shape; make"
+      " records with --short_seq_prob=0 instead"
+    )
+
+
 def _spec(flags: PretrainingRun, files: Sequence[str]) -> records.FeatureSpec:
   """What the records of `files` hold."""
   return checks.pretraining_spec(
@@ -112,7 +147,7 @@ def _run(
   masking = _masking(flags)
   task = PretrainingTask(
     config,
-    Source(train_files, _spec(flags, train_files), masking),
+    Source(train_files, _spec(flags, train_files), masking, flags.pack_sequences),
     Source(eval_files, _spec(flags, eval_files), masking),
     eval_batch_size=flags.eval_batch_size,
     max_eval_steps=flags.max_eval_steps,
@@ -120,7 +155,9 @@ def _run(
   task.allow_missing = (*task.allow_missing, *flags.allow_missing)
   if flags.do_train:
     if not training.dry_run:
-      write_model_files(training.output_dir, config, flags.vocab_file)
+      write_model_files(
+        training.output_dir, config, flags.vocab_file, do_lower_case(flags, training)
+      )
     loop.train(task, training, devices)
   if flags.do_eval and not training.dry_run:
     _evaluate(task, training, devices)
