@@ -27,6 +27,10 @@ class Task(abc.ABC):
   allow_missing: tuple[str, ...] = ()
   # Names, or patterns, of weights that no loss depends on: they get no update and no moments.
   untrained: tuple[str, ...] = ()
+  # Features that are [batch, length], and of which no loss depends on positions of padding.
+  token_features: tuple[str, ...] = (
+    "input_ids", "input_mask", "segment_ids", "position_ids", "sequence_ids",
+  )  # fmt: skip
   # What `evaluate` returns that says which weights are best; with a "-" less is better.
   best_metric: str = "-loss"
   # What else would make a run another one if it changed, such as lengths; JSON values by flag.

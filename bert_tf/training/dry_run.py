@@ -57,10 +57,7 @@ def run(
       warnings.append(
         f"a batch ({options.train_batch_size}) holds more than all {examples} examples"
       )
-  rows = options.train_batch_size // (
-    strategy.num_replicas_in_sync * options.gradient_accumulation_steps
-  )
-  _estimate(model, batches[0], rows, options, devices)
+  _estimate(model, batches[0], strategy.num_replicas_in_sync, options, devices)
   for warning in warnings:
     logging.warning("Dry run: %s", warning)
   logging.info("Dry run: nothing found that would fail, %d warning(s)", len(warnings))
@@ -132,8 +129,9 @@ def _data_warnings(batches: list[dict[str, np.ndarray]]) -> list[str]:
   padding = 1 - lengths.sum() / positions
   longest = max(batch["input_mask"].shape[1] for batch in batches)
   logging.info(
-    "Dry run: %d examples looked at: %.0f tokens on average, %d at most of %d, %.0f%% padding",
-    len(lengths), lengths.mean(), lengths.max(), longest, 100 * padding,
+    "Dry run: %d %s looked at: %.0f tokens on average, %d at most of %d, %.0f%% padding",
+    len(lengths), "rows of examples" if "sequence_ids" in batches[0] else "examples",
+    lengths.mean(), lengths.max(), longest, 100 * padding,
   )  # fmt: skip
   warnings = []
   if padding > 0.5:
@@ -143,7 +141,7 @@ def _data_warnings(batches: list[dict[str, np.ndarray]]) -> list[str]:
       continue
     if name == "label_ids" and batches[0][name].ndim > 1 and batches[0][name].shape[1] > 1:
       continue  # A label for every token, or several for an example.
-    labels = np.concatenate([batch[name].reshape(-1) for batch in batches])
+    labels = np.concatenate([_labels(batch, name) for batch in batches])
     values, counts = np.unique(labels, return_counts=True)
     shares = ", ".join(f"{v}: {c / len(labels):.0%}" for v, c in zip(values, counts, strict=True))
     logging.info("Dry run: %s: %s", name, shares)
@@ -152,16 +150,27 @@ def _data_warnings(batches: list[dict[str, np.ndarray]]) -> list[str]:
   return warnings
 
 
+def _labels(batch: dict[str, np.ndarray], name: str) -> np.ndarray:
+  """The labels of a batch, without the places of packed rows that hold no sequence."""
+  labels = batch[name].reshape(-1)
+  if name == "next_sentence_labels" and "next_sentence_weights" in batch:
+    labels = labels[batch["next_sentence_weights"].reshape(-1) > 0]
+  return labels
+
+
 def _estimate(
   model: keras.Model,
   batch: dict[str, np.ndarray],
-  rows: int,
+  replicas: int,
   options: TrainingOptions,
   devices: DeviceOptions,
 ) -> None:
   config: BertConfig = model.config
   parameters = sum(int(np.prod(variable.shape)) for variable in model.variables)
-  length = batch["input_ids"].shape[1]
+  share, length = max(1, len(batch["input_ids"]) // replicas), batch["input_ids"].shape[1]
+  rows = share // options.gradient_accumulation_steps
+  if options.tokens_per_batch:
+    rows = max(1, min(share, options.tokens_per_batch // length))
   state = 16 * parameters
   activations = activation_bytes(
     config, rows, length, 4 if devices.dtype == "float32" else 2, options.recompute_activations
@@ -170,10 +179,10 @@ def _estimate(
   activations += 3 * 4 * rows * predictions * config.vocab_size
   logging.info(
     "Dry run: about %.1f GB for each device: %.1f for weights, gradients and moments, %.1f for the"
-    " activations of %d examples",
+    " activations of %d rows",
     (state + activations) / 1e9, state / 1e9, activations / 1e9, rows,
   )  # fmt: skip
-  flops = options.gradient_accumulation_steps * step_flops(config, rows, length, predictions)
+  flops = step_flops(config, share, length, predictions)
   seconds = _STEP_OVER_PRODUCTS * flops / _products_per_second(model.compute_dtype)
   logging.info(
     "Dry run: about %.2g s a step, %s in all (from the speed of matrix products alone)",

@@ -56,6 +56,11 @@ def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
     tf.config.experimental.enable_op_determinism()
   strategy = strategies.create_strategy(devices)
   check_batch(options, strategy.num_replicas_in_sync)
+  if options.tokens_per_batch and isinstance(strategy, tf.distribute.TPUStrategy):
+    raise UserError(
+      "--tokens_per_batch: expected CPUs or GPUs, found a TPU, which needs batches of one shape;"
+      " give --gradient_accumulation_steps"
+    )
   logging.info(strategies.describe(strategy, options.train_batch_size))
   if options.dry_run:
     from bert_tf.training import dry_run
@@ -70,7 +75,7 @@ def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
   except tf.errors.ResourceExhaustedError as error:
     raise UserError(
       f"out of memory ({error.message.splitlines()[0]}); compute a batch in pieces with"
-      " --gradient_accumulation_steps, give --recompute_activations or --dtype=bfloat16, or lower"
+      " --tokens_per_batch, give --recompute_activations or --dtype=bfloat16, or lower"
       " --train_batch_size"
     ) from error
   except _LOST_WORKER as error:

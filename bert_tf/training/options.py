@@ -61,6 +61,8 @@ class TrainingOptions:
     weight_decay: rate of the decoupled weight decay.
     max_grad_norm: global norm that gradients are clipped to; 0 for no clipping.
     gradient_accumulation_steps: pieces that a batch is computed in.
+    tokens_per_batch: or: most tokens, padding included, that a device computes at once; a batch
+      is computed in as many pieces of similar length as it takes. 0: do not.
     recompute_activations: trade time for memory, see `BertModel`.
     enable_xla: compile the step with XLA.
     optimizer: one of `OPTIMIZERS`.
@@ -92,6 +94,7 @@ class TrainingOptions:
   weight_decay: float = 0.01
   max_grad_norm: float = 1.0
   gradient_accumulation_steps: int = 1
+  tokens_per_batch: int = 0
   recompute_activations: bool = False
   enable_xla: bool = False
   optimizer: str = "adamw"
@@ -114,9 +117,14 @@ class TrainingOptions:
       _check_least(f"--{name}", getattr(self, name), 1)
     for name in (
       "num_warmup_steps", "learning_rate", "weight_decay", "max_grad_norm", "eval_steps",
-      "early_stopping_patience", "total_training_time", "skip_nonfinite_steps",
+      "early_stopping_patience", "total_training_time", "skip_nonfinite_steps", "tokens_per_batch",
     ):  # fmt: skip
       _check_least(f"--{name}", getattr(self, name), 0)
+    if self.tokens_per_batch and self.gradient_accumulation_steps > 1:
+      raise UserError(
+        "expected --tokens_per_batch or --gradient_accumulation_steps, found both; the former cuts"
+        " a batch into as many pieces as it takes"
+      )
     _check_choice("--optimizer", self.optimizer, OPTIMIZERS)
     if not 0 < self.layerwise_lr_decay <= 1:
       raise UserError(

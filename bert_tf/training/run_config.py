@@ -28,6 +28,7 @@ _HYPERPARAMETERS = (
   "weight_decay",
   "max_grad_norm",
   "gradient_accumulation_steps",
+  "tokens_per_batch",
   "optimizer",
   "layerwise_lr_decay",
   "total_training_time",

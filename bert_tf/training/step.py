@@ -11,6 +11,7 @@ import tensorflow as tf
 from bert_tf.checkpoints import names
 from bert_tf.optimization.optimizer import Optimizer
 from bert_tf.tasks.task import Features, Task
+from bert_tf.training import pieces
 from bert_tf.training.options import TrainingOptions
 from bert_tf.training.state import RunState
 
@@ -83,7 +84,7 @@ class TrainStep:
 
     Returns:
       Scalars. Means over the updates: every loss, and `loss`, their sum. Sums: `examples`,
-      `tokens`, `positions` (tokens and padding) and `updates`. Of the last step:
+      `tokens`, `positions` (tokens and computed padding) and `updates`. Of the last step:
       `learning_rate`, `gradient_norm` (before clipping), `last_loss` and `halted`.
     """
     strategy = tf.distribute.get_strategy()
@@ -153,9 +154,10 @@ class TrainStep:
     learning_rate = self._schedule(tf.maximum(tf.cast(step + 1, tf.float32), clock))
     weights = context.all_reduce(total, self._task.loss_weights(features))
     replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-    first_piece = (step * context.num_replicas_in_sync + replica) * self._pieces
-    losses, gradients = self._compute_in_pieces(features, weights, first_piece)
-    losses, gradients, counts = context.all_reduce(total, (losses, gradients, count(features)))
+    first_piece = (step * context.num_replicas_in_sync + replica) * self._most_pieces
+    losses, gradients, positions = self._compute_in_pieces(features, weights, first_piece)
+    counts = count(features) | {"positions": positions}
+    losses, gradients, counts = context.all_reduce(total, (losses, gradients, counts))
     loss = tf.add_n(list(losses.values()))
     norm = tf.linalg.global_norm(list(gradients.values()))
     finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
@@ -173,37 +175,51 @@ class TrainStep:
     }
 
   @property
-  def _pieces(self) -> int:
-    return self._options.gradient_accumulation_steps
+  def _most_pieces(self) -> int:
+    """A number of pieces that no batch is cut into more of."""
+    options = self._options
+    if options.tokens_per_batch:
+      return options.train_batch_size
+    return options.gradient_accumulation_steps
+
+  def _cut(self, features: Features) -> pieces.Pieces:
+    options = self._options
+    if not options.tokens_per_batch:
+      return pieces.equal(features, options.gradient_accumulation_steps)
+    # XLA compiles every length anew.
+    trimmed = () if options.enable_xla else self._task.token_features
+    return pieces.of_tokens(features, options.tokens_per_batch, trimmed)
 
   def _compute_in_pieces(
     self, features: Features, weights: Mapping[str, tf.Tensor], first_piece: tf.Tensor
-  ) -> tuple[Metrics, Metrics]:
-    """Losses and gradients of a batch, computed in `gradient_accumulation_steps` pieces."""
+  ) -> tuple[Metrics, Metrics, tf.Tensor]:
+    """Losses and gradients of a batch, and how many positions were computed for them."""
     scale = tf.identity(self._state.loss_scale) if self._scale_loss else tf.constant(1.0)
-    if self._pieces == 1:
-      seed = _dropout_seed(self._options.seed, first_piece)
-      return self._compute(features, weights, seed, scale)
-    pieces = {
-      name: tf.reshape(x, tf.concat([[self._pieces, -1], tf.shape(x)[1:]], axis=0))
-      for name, x in features.items()
-    }
 
-    def add(index: tf.Tensor, sums: tuple[Metrics, Metrics]):
-      part = {
-        name: tf.ensure_shape(x[index], [None, *features[name].shape[1:]])
-        for name, x in pieces.items()
-      }
-      seed = _dropout_seed(self._options.seed, first_piece + tf.cast(index, tf.int64))
-      piece = self._compute(part, weights, seed, scale)
-      return index + 1, tf.nest.map_structure(tf.add, sums, piece)
+    def compute(piece: Features, index: tf.Tensor) -> tuple[Metrics, Metrics, tf.Tensor]:
+      seed = _dropout_seed(self._options.seed, first_piece + index)
+      positions = tf.cast(tf.size(piece["input_mask"]), tf.float32)
+      return *self._compute(piece, weights, seed, scale), positions
+
+    first = tf.constant(0, tf.int64)
+    if self._most_pieces == 1:
+      return compute(features, first)
+    batch = self._cut(features)
+
+    def add(index: tf.Tensor, start: tf.Tensor, sums: tuple[Metrics, Metrics, tf.Tensor]):
+      piece, end = batch.take(start)
+      return index + 1, end, tf.nest.map_structure(tf.add, sums, compute(piece, index))
 
     zeros = (
       {name: tf.constant(0.0) for name in weights},
       {name: tf.zeros(variable.shape) for name, variable in self._variables.items()},
+      tf.constant(0.0),
     )
-    _, sums = tf.while_loop(
-      lambda index, _: index < self._pieces, add, (tf.constant(0), zeros), parallel_iterations=1
+    *_, sums = tf.while_loop(
+      lambda index, start, _: start < batch.rows,
+      add,
+      (first, tf.constant(0), zeros),
+      parallel_iterations=1,
     )
     return sums
 
@@ -232,12 +248,14 @@ class TrainStep:
 
 
 def count(features: Features) -> Metrics:
-  """Counts `examples`, `tokens` and `positions` (tokens and padding) of a batch, as float32."""
+  """Counts `examples` and `tokens` of a batch, as float32."""
   mask = features["input_mask"]
+  examples = tf.shape(mask)[0]
+  if "sequence_ids" in features:
+    examples = tf.reduce_sum(tf.reduce_max(features["sequence_ids"], axis=1))
   return {
-    "examples": tf.cast(tf.shape(mask)[0], tf.float32),
+    "examples": tf.cast(examples, tf.float32),
     "tokens": tf.reduce_sum(tf.cast(mask, tf.float32)),
-    "positions": tf.cast(tf.size(mask), tf.float32),
   }
 
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
+import pathlib
 
 import numpy as np
 import pytest
-from runs import GOLDEN, finish, free_ports, in_process, log_of, train, weights_of
+from runs import (
+  GOLDEN,
+  finish,
+  free_ports,
+  in_process,
+  log_of,
+  train,
+  weights_of,
+  write_records,
+)
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 # Gradient norms are 3 to 5 here, so 1.0 clips every step. (test_step.py has clipping without
@@ -15,6 +25,7 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 CASES = {
   "plain": {"max_grad_norm": 0.0},
   "accumulated_and_clipped": {"max_grad_norm": 1.0, "gradient_accumulation_steps": 2},
+  "pieces_of_tokens": {"tokens_per_batch": 64},
 }
 
 
@@ -28,6 +39,9 @@ def train_cases(directory: str, strategy: str) -> None:
   for name, options in CASES.items():
     options = {"init_checkpoint": init, "save_checkpoints_steps": 100, **options}
     train(f"{directory}/{name}", strategy, options, NO_DROPOUT)
+  evaluated = {"init_checkpoint": init, "eval_steps": 5}
+  files = sorted(map(str, pathlib.Path(directory).parent.glob("*.tfrecord")))
+  train(f"{directory}/evaluated", strategy, evaluated, NO_DROPOUT, files)
 
 
 def tf_config(ports: list[int], index: int) -> dict[str, str]:
@@ -39,6 +53,7 @@ def tf_config(ports: list[int], index: int) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
   root = tmp_path_factory.mktemp("strategies")
+  write_records(root, files=2)
   ports = free_ports(2)
   processes = [
     in_process(train_cases, str(root / "one_device"), "one_device"),
@@ -79,3 +94,27 @@ def test_clipping_does_something(trained):
 
 def test_the_log_tells_the_share_of_each_replica(trained):
   assert "2 replica(s), 2 of 4 examples of a batch each" in log_of(trained / "mirrored" / "plain")
+
+
+def evaluations(directory) -> list[dict[str, float]]:
+  lines = map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())
+  return [line for line in lines if line["kind"] == "eval"]
+
+
+def test_evaluation_while_training_on_two_devices(trained):
+  expected = evaluations(trained / "one_device" / "evaluated")
+  found = evaluations(trained / "mirrored" / "evaluated")
+  assert [line["step"] for line in expected] == [5, 10]
+  for one, two in zip(expected, found, strict=True):
+    # The scores are of weights that agree to 1e-5, over some 1,000 predictions.
+    assert two["loss"] == pytest.approx(one["loss"], abs=1e-4)
+    assert two["masked_lm_accuracy"] == pytest.approx(one["masked_lm_accuracy"], abs=2e-3)
+  assert (trained / "mirrored" / "evaluated" / "best" / "checkpoint").exists()
+
+
+def test_evaluation_while_training_on_two_workers(trained):
+  # Workers read other files than one device does, so the weights are others.
+  [first, last] = evaluations(trained / "multi_worker_mirrored" / "evaluated")
+  assert (first["step"], last["step"]) == (5, 10)
+  assert 0 < last["loss"] < first["loss"] + 1
+  assert (trained / "multi_worker_mirrored" / "evaluated" / "best" / "checkpoint").exists()

@@ -20,6 +20,8 @@ class SquadTask(Task):
   # An encoder alone is enough to start from; the pooler is not used.
   allow_missing = ("cls/squad/*", *names.POOLER)
   untrained = names.POOLER
+  # Positions of padding compete in the loss.
+  token_features = ()
 
   best_metric = "f1"
 
