@@ -63,6 +63,13 @@ def define_training_flags() -> None:
   flags.DEFINE_integer(
     "gradient_accumulation_steps", 1, "Compute a batch in so many pieces, to save memory."
   )
+  flags.DEFINE_integer(
+    "tokens_per_batch",
+    0,
+    "Compute a batch of --train_batch_size examples in pieces of up to so many tokens, padding"
+    " included, each of examples of similar length: even memory and little padding, and the same"
+    " update. 0: do not.",
+  )
   flags.DEFINE_float("weight_decay", 0.01, "Rate of the decoupled weight decay.")
   flags.DEFINE_float("max_grad_norm", 1.0, "Global norm to clip gradients to; 0: do not clip.")
   flags.DEFINE_bool(
@@ -177,6 +184,7 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
     weight_decay=FLAGS.weight_decay,
     max_grad_norm=FLAGS.max_grad_norm,
     gradient_accumulation_steps=FLAGS.gradient_accumulation_steps,
+    tokens_per_batch=FLAGS.tokens_per_batch,
     recompute_activations=FLAGS.recompute_activations,
     enable_xla=FLAGS.enable_xla,
     optimizer=FLAGS.optimizer,
@@ -191,6 +199,11 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
     profile_steps=_profile_steps(FLAGS.profile_steps),
     wandb_project=FLAGS.wandb_project,
   )
+  if 0 < FLAGS.tokens_per_batch < FLAGS.max_seq_length:
+    raise UserError(
+      f"--tokens_per_batch: expected at least --max_seq_length ({FLAGS.max_seq_length}), found"
+      f" {FLAGS.tokens_per_batch}; a piece holds one example at least"
+    )
   if FLAGS.do_train:
     config = BertConfig.from_json_file(FLAGS.bert_config_file)
     run_config.check(config, options, device_options())
