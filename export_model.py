@@ -7,16 +7,13 @@ from absl import flags
 from bert_tf import script
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
-from bert_tf.serving import trained
+from bert_tf.serving import run
+from bert_tf.serving.options import TASKS, ExportOptions, QuestionOptions
+from bert_tf.tasks.squad.predictions import PredictionOptions
 
 FLAGS = flags.FLAGS
 
-_TASKS = (
-  "classification", "multilabel", "regression", "tokens", "question_answering", "pretraining",
-  "encoder",
-)  # fmt: skip
-
-flags.DEFINE_enum("task", None, _TASKS, "What the model was trained for.")
+flags.DEFINE_enum("task", None, TASKS, "What the model was trained for.")
 flags.DEFINE_string(
   "init_checkpoint", None, "The weights: a checkpoint's prefix or directory, or Hugging Face's."
 )
@@ -27,7 +24,10 @@ flags.DEFINE_string("vocab_file", None, "Vocabulary; default: the one beside the
 flags.DEFINE_string("export_dir", None, "Directory to write the version into.")
 flags.DEFINE_integer("version", None, "Number of the version; default: the time in seconds.")
 flags.DEFINE_bool(
-  "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
+  "do_lower_case",
+  None,
+  "Lower-case the text: True for uncased models, False for cased ones; default: as"
+  " tokenizer_config.json beside the weights says, or else the vocabulary.",
 )
 flags.DEFINE_integer(
   "max_seq_length",
@@ -65,27 +65,23 @@ flags.DEFINE_bool("check", True, "Load the export in a fresh process and compare
 flags.mark_flags_as_required(["task", "init_checkpoint", "export_dir"])
 
 
-def _labels() -> list[str]:
+def _labels() -> tuple[str, ...]:
   if not FLAGS.labels_file:
-    needed = FLAGS.task in ("classification", "multilabel", "tokens")
-    return FLAGS.labels or (trained.labels(FLAGS.init_checkpoint) if needed else [])
+    return tuple(FLAGS.labels)
   if FLAGS.labels:
     raise UserError("expected --labels or --labels_file, found both; give one of them")
   with open(existing_file(FLAGS.labels_file, "--labels_file"), encoding="utf-8-sig") as file:
-    return [line.strip() for line in file if line.strip()]
+    return tuple(line.strip() for line in file if line.strip())
 
 
-def _layers() -> list[int]:
+def _layers() -> tuple[int, ...]:
   try:
-    return [int(layer) for layer in FLAGS.layers]
+    return tuple(int(layer) for layer in FLAGS.layers)
   except ValueError as error:
     raise UserError(f"expected --layers as numbers, found {','.join(FLAGS.layers)}") from error
 
 
-def _question_options():
-  from bert_tf.serving.export import QuestionOptions
-  from bert_tf.tasks.squad.predictions import PredictionOptions
-
+def _question_options() -> QuestionOptions:
   prediction = PredictionOptions(
     FLAGS.n_best_size,
     FLAGS.max_answer_length,
@@ -97,41 +93,27 @@ def _question_options():
 
 def main() -> None:
   """Checks what can be checked without TensorFlow, then exports."""
-  from bert_tf.config import BertConfig
-  from bert_tf.tokenization import load_vocab
-
-  config = BertConfig.from_json_file(
-    trained.config_file(FLAGS.init_checkpoint, FLAGS.bert_config_file)
+  runner = run.ExportRunner(
+    run.ExportRun(
+      task=FLAGS.task,
+      init_checkpoint=FLAGS.init_checkpoint,
+      options=ExportOptions(
+        FLAGS.export_dir, FLAGS.version, FLAGS.dtype, FLAGS.check, tuple(FLAGS.lite)
+      ),
+      bert_config_file=FLAGS.bert_config_file,
+      vocab_file=FLAGS.vocab_file,
+      do_lower_case=FLAGS.do_lower_case,
+      max_seq_length=FLAGS.max_seq_length,
+      static_length=FLAGS.static_length,
+      text_ops=FLAGS.text_ops,
+      labels=_labels(),
+      pairs=FLAGS.pairs,
+      question=_question_options(),
+      top_k=FLAGS.top_k,
+      layers=_layers(),
+    )
   )
-  vocab_file = trained.vocab_file(FLAGS.init_checkpoint, FLAGS.vocab_file)
-  length = FLAGS.max_seq_length or trained.max_seq_length(FLAGS.init_checkpoint, 128)
-  config.check_sequence_length(length)
-  config.check_vocabulary_size(len(load_vocab(vocab_file)), vocab_file)
-  labels, layers = _labels(), _layers()
-  from bert_tf.serving import export
-
-  text = export.TextOptions(
-    vocab_file,
-    FLAGS.do_lower_case,
-    length,
-    FLAGS.static_length,
-    FLAGS.text_ops,
-  )
-  options = export.ExportOptions(
-    FLAGS.export_dir, FLAGS.version, FLAGS.dtype, FLAGS.check, tuple(FLAGS.lite)
-  )
-  source = FLAGS.init_checkpoint, config, text
-  if FLAGS.task == "tokens":
-    path = export.export_token_classifier(*source, labels, options)
-  elif FLAGS.task == "question_answering":
-    path = export.export_question_answering(*source, _question_options(), options)
-  elif FLAGS.task == "pretraining":
-    path = export.export_pretraining(*source, options, FLAGS.top_k)
-  elif FLAGS.task == "encoder":
-    path = export.export_encoder(*source, options, layers, FLAGS.pairs)
-  else:
-    path = export.export_classifier(*source, labels, options, FLAGS.task, FLAGS.pairs)
-  print(path)
+  print(runner.export())
 
 
 if __name__ == "__main__":

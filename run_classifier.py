@@ -10,6 +10,10 @@ from absl import flags, logging
 
 import training_flags
 from bert_tf import script
+from bert_tf.tasks.classification import run
+from bert_tf.tasks.classification.processors import TableOptions
+from bert_tf.tasks.steps import steps_of_epochs
+from bert_tf.training.options import DeviceOptions
 
 FLAGS = flags.FLAGS
 
@@ -69,15 +73,8 @@ flags.adopt_module_key_flags(training_flags)
 flags.mark_flags_as_required(["data_dir", "task_name", "vocab_file"])
 
 
-def main() -> None:
-  """Checks the input, then trains, evaluates and predicts."""
-  logging.set_verbosity(logging.INFO)
-  from bert_tf.tasks.classification import run
-  from bert_tf.tasks.classification.processors import TableOptions
-  from bert_tf.tasks.steps import steps_of_epochs
-
-  devices = training_flags.device_options()
-  runner = run.ClassifierRunner(
+def _runner(devices: DeviceOptions) -> run.ClassifierRunner:
+  return run.ClassifierRunner(
     run.ClassifierRun(
       data_dir=FLAGS.data_dir,
       bert_config_file=FLAGS.bert_config_file,
@@ -114,6 +111,19 @@ def main() -> None:
       ),
     )
   )
+
+
+def main() -> None:
+  """Checks the input, then trains, evaluates, predicts and exports."""
+  logging.set_verbosity(logging.INFO)
+  devices = training_flags.device_options()
+  runner = _runner(devices)
+  exporter = training_flags.exporter(
+    runner.task_type,
+    do_lower_case=FLAGS.do_lower_case,
+    labels=runner.labels,
+    pairs=runner.takes_pairs,
+  )
   if FLAGS.do_train:
     steps = steps_of_epochs(
       runner.num_train_examples,
@@ -125,10 +135,12 @@ def main() -> None:
     runner.train(training, devices)
     if training.dry_run:
       return
+  runner.weights_dir = training_flags.weights_dir()
   if FLAGS.do_eval:
     runner.evaluate(devices)
   if FLAGS.do_predict:
     runner.predict(devices)
+  training_flags.export(exporter)
 
 
 if __name__ == "__main__":

@@ -57,12 +57,20 @@ flags.mark_flag_as_required("vocab_file")
 
 
 def main() -> None:
-  """Checks the input, then trains and predicts."""
+  """Checks the input, then trains, predicts and exports."""
   logging.set_verbosity(logging.INFO)
+  from bert_tf.serving.options import QuestionOptions
   from bert_tf.tasks.squad import run
   from bert_tf.tasks.squad.predictions import PredictionOptions
   from bert_tf.tasks.steps import steps_of_epochs
 
+  prediction = PredictionOptions(
+    n_best_size=FLAGS.n_best_size,
+    max_answer_length=FLAGS.max_answer_length,
+    version_2_with_negative=FLAGS.version_2_with_negative,
+    null_score_diff_threshold=FLAGS.null_score_diff_threshold,
+    verbose_logging=FLAGS.verbose_logging,
+  )
   runner = run.SquadRunner(
     run.SquadRun(
       bert_config_file=FLAGS.bert_config_file,
@@ -80,14 +88,16 @@ def main() -> None:
       predict_batch_size=FLAGS.predict_batch_size,
       dynamic_padding=FLAGS.dynamic_padding,
       allow_missing=tuple(FLAGS.allow_missing),
-      prediction=PredictionOptions(
-        n_best_size=FLAGS.n_best_size,
-        max_answer_length=FLAGS.max_answer_length,
-        version_2_with_negative=FLAGS.version_2_with_negative,
-        null_score_diff_threshold=FLAGS.null_score_diff_threshold,
-        verbose_logging=FLAGS.verbose_logging,
-      ),
+      prediction=prediction,
     )
+  )
+  exporter = training_flags.exporter(
+    "question_answering",
+    do_lower_case=FLAGS.do_lower_case,
+    question=QuestionOptions(FLAGS.doc_stride, FLAGS.max_query_length, prediction),
+    # Positions of padding, which may take places among the n best, are there or not as in
+    # predictions.json.
+    static_length=not FLAGS.dynamic_padding,
   )
   devices = training_flags.device_options()
   if FLAGS.do_train:
@@ -102,7 +112,9 @@ def main() -> None:
     if training.dry_run:
       return
   if FLAGS.do_predict:
+    runner.weights_dir = training_flags.weights_dir()
     runner.predict(devices)
+  training_flags.export(exporter)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,15 @@ A script calls `flags.adopt_module_key_flags(training_flags)`, so that its `--he
 
 from __future__ import annotations
 
-from absl import flags
+from typing import Any
+
+from absl import flags, logging
 
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.serving import trained
+from bert_tf.serving.options import ExportOptions
+from bert_tf.serving.run import ExportRun, ExportRunner
 from bert_tf.training import cluster, run_config
 from bert_tf.training.options import (
   DTYPES,
@@ -42,6 +47,12 @@ def define_model_flags() -> None:
     [],
     "Names of weights, or patterns such as 'cls/*', that the initial checkpoint need not hold;"
     " they start at random.",
+  )
+  flags.DEFINE_string(
+    "export_dir",
+    None,
+    "At the end, export a model that takes raw text to this directory, as export_model.py does: of"
+    " the best weights with --eval_steps, else of the newest.",
   )
   flags.mark_flags_as_required(["bert_config_file", "output_dir"])
 
@@ -160,6 +171,47 @@ def device_options() -> DeviceOptions:
   )
   cluster.find_cluster(options)
   return options
+
+
+def exporter(task: str, **more: Any) -> ExportRunner | None:
+  """What --export_dir asks for, checked now and written by `export`; None where nothing is.
+
+  Args:
+    task: of export_model.py.
+    **more: fields of `ExportRun` that the shared flags do not say.
+
+  Raises:
+    UserError: the export cannot be written, or its flags do not fit.
+  """
+  workers = cluster.find_cluster(device_options())
+  if not FLAGS.export_dir or (workers and workers.index):
+    return None
+  flags_of_run = ExportRun(
+    task,
+    FLAGS.output_dir,
+    ExportOptions(FLAGS.export_dir),
+    bert_config_file=FLAGS.bert_config_file,
+    vocab_file=FLAGS.vocab_file,
+    max_seq_length=FLAGS.max_seq_length,
+    **more,
+  )
+  return ExportRunner(flags_of_run)
+
+
+def weights_dir() -> str:
+  """Where the weights to evaluate, predict and export lie after training.
+
+  What is exported, the best weights with --eval_steps, is what predicts too.
+  """
+  return trained.weights_dir(FLAGS.output_dir, bool(FLAGS.export_dir and FLAGS.eval_steps))
+
+
+def export(runner: ExportRunner | None) -> None:
+  """Writes the export, if there is one to write, and says where."""
+  if runner and not FLAGS.dry_run:
+    weights = trained.weights(weights_dir(), FLAGS.init_checkpoint)
+    logging.info("Exporting %s", weights)
+    logging.info("Exported to %s", runner.export(weights))
 
 
 def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOptions:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from bert_tf.checkpoints import hub, huggingface
@@ -64,7 +65,10 @@ def describe(
       f"{vocabulary}: expected at most {config.vocab_size} entries, as many as the model has word"
       f" embeddings, found {len(pieces)}; name the model's own vocabulary with --vocab_file"
     )
-  return dataclasses.replace(description, do_lower_case=_lower_cases(path, pieces))
+  stated = stated_case(path)
+  return dataclasses.replace(
+    description, do_lower_case=is_lower_case(pieces) if stated is None else stated
+  )
 
 
 def local_path(path: str) -> str:
@@ -151,16 +155,20 @@ def _labels(id2label: Any) -> tuple[str, ...] | None:
   return None if all(re.fullmatch(r"LABEL_\d+|None", label) for label in labels) else labels
 
 
-def _lower_cases(path: str, pieces: list[str]) -> bool:
-  """What a tokenizer's config says, or else whether the vocabulary has no upper case to speak of.
-
-  The Chinese vocabulary of Google, made for lower-cased text, has two entries with capitals.
-  """
+def stated_case(path: str) -> bool | None:
+  """What a tokenizer's config beside a checkpoint says of lower-casing; None: nothing."""
   said = read_json(_beside(path, ("tokenizer_config.json",))).get("do_lower_case")
   if said is None:
     inner = read_json(_beside(path, ("tokenizer.json",))).get("config")
     said = inner.get("lowercase") if isinstance(inner, dict) else None
-  if isinstance(said, bool):
-    return said
+  return said if isinstance(said, bool) else None
+
+
+def is_lower_case(pieces: Iterable[str]) -> bool:
+  """Whether a vocabulary has no upper case to speak of.
+
+  The Chinese vocabulary of Google, made for lower-cased text, has two entries with capitals.
+  """
+  pieces = list(pieces)
   capitals = sum(piece != piece.lower() and not piece.startswith("[") for piece in pieces)
   return capitals * 1000 <= len(pieces)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,31 +21,13 @@ from absl import logging
 from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.serving import card, deployment
+from bert_tf.serving.options import SCRATCH_PREFIX, ExportOptions
 
 # A fresh process imports TensorFlow and loads the bundle twice; a hang must not last for ever.
 _CHECK_SECONDS = 1800
 CARD_FILE = "README.md"
 
 Samples = Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportOptions:
-  """Where and how an export is written.
-
-  Attributes:
-    export_dir: the model's directory; the bundle is the directory `<version>` in it.
-    version: a positive number; default: seconds since 1970, so that a later export is served.
-    dtype: type of the matrix products, "float32" or "bfloat16"; answers are float32 always.
-    check: load the bundle in a fresh process and compare its answers before it gets its name.
-    lite: which LiteRT files to put beside the graph, of `lite.KINDS`.
-  """
-
-  export_dir: str
-  version: int | None = None
-  dtype: str = "float32"
-  check: bool = True
-  lite: tuple[str, ...] = ()
 
 
 def write(
@@ -76,8 +56,8 @@ def write(
     UserError: the version exists, the directory cannot be written, or the bundle does not load
       or answers otherwise than the Python pipeline. Nothing is left behind.
   """
-  path = target(options)
-  with _scratch(options.export_dir) as scratch:
+  path = options.target()
+  with _scratch(options) as scratch:
     saved = os.path.join(scratch, "saved")
     _save(module, signatures, assets, saved, scratch)
     _write_warmup(saved, samples, deployment.model_name(options.export_dir))
@@ -97,27 +77,14 @@ def write(
   return path
 
 
-def target(options: ExportOptions) -> str:
-  """The directory to write; raises UserError where the version is taken or no version."""
-  version = int(time.time()) if options.version is None else options.version
-  if version < 1:
-    raise UserError(f"expected a version of at least 1, found {version}; give a positive number")
-  path = os.path.join(options.export_dir, str(version))
-  if os.path.exists(path):
-    raise UserError(f"expected no version {version} yet, found {path}; give another --version")
-  return path
-
-
 @contextlib.contextmanager
-def _scratch(export_dir: str):
-  """A hidden directory beside the final one: servers ignore it, and renaming is atomic."""
+def _scratch(options: ExportOptions):
+  """A directory beside the final one that is gone at the end."""
   try:
-    os.makedirs(export_dir, exist_ok=True)
-    scratch = tempfile.mkdtemp(prefix=".exporting-", dir=export_dir)
+    os.makedirs(options.export_dir, exist_ok=True)
+    scratch = tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=options.export_dir)
   except OSError as error:
-    raise UserError(
-      f"cannot write in {export_dir}: {error.strerror}; give a writable --export_dir"
-    ) from error
+    raise options.cannot_write(error) from error
   try:
     yield scratch
   finally:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from bert_tf.serving.modules import Signatures, TextModule, concrete, strings
-from bert_tf.serving.text_inputs import TextOptions
+from bert_tf.serving.options import TextOptions
 
 
 class EncoderModule(TextModule):

@@ -13,15 +13,17 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.serving import bundle, card, lite, modules, python_pipeline, samples
-from bert_tf.serving.bundle import ExportOptions
 from bert_tf.serving.encoder_module import EncoderModule
+from bert_tf.serving.options import (
+  ExportOptions,
+  QuestionOptions,
+  TextOptions,
+  check_labels,
+)
 from bert_tf.serving.pretraining_module import PretrainingModule
 from bert_tf.serving.question_module import QuestionModule
-from bert_tf.serving.text_inputs import TextOptions
 from bert_tf.serving.tokens_module import TokenClassifierModule
 from bert_tf.serving.weights import DTYPES
-from bert_tf.tasks.squad.features import check_lengths
-from bert_tf.tasks.squad.predictions import PredictionOptions
 from bert_tf.tokenization import load_vocab
 
 __all__ = [
@@ -77,10 +79,7 @@ def export_classifier(
   """
   if task not in _CLASSIFIERS:
     raise UserError(f"expected a task of {', '.join(_CLASSIFIERS)}, found {task!r}")
-  if task == "regression" and labels:
-    raise UserError(f"expected no labels for regression, found {len(labels)}; leave them out")
-  if task != "regression":
-    _check_labels(labels, at_least=1 if task == "multilabel" else 2)
+  check_labels(labels, task)
   _check(text, config, options)
   num_outputs = len(labels) or 1
   model = build(
@@ -103,7 +102,7 @@ def export_token_classifier(
   `serving_default` answers with entities and their places in the text, see
   `TokenClassifierModule.answers_to_text`.
   """
-  _check_labels(labels, at_least=2)
+  check_labels(labels, "tokens")
   _check(text, config, options)
   model = build(
     lambda policy: heads.TokenClassifierModel(config, len(labels), policy),
@@ -113,15 +112,6 @@ def export_token_classifier(
   module = TokenClassifierModule(model, text, labels)
   checked = samples.token_classifier(model, text, module)
   return _write(module, checked, {"task": "tokens", "pairs": False}, options, labels)
-
-
-@dataclasses.dataclass(frozen=True)
-class QuestionOptions:
-  """How contexts are read and answers chosen; flags of run_squad.py have the same names."""
-
-  doc_stride: int = 128
-  max_query_length: int = 64
-  prediction: PredictionOptions = dataclasses.field(default_factory=PredictionOptions)
 
 
 def export_question_answering(
@@ -137,7 +127,7 @@ def export_question_answering(
   context, see `QuestionModule.answer_questions`.
   """
   _check(text, config, options)
-  check_lengths(text.max_seq_length, question.doc_stride, question.max_query_length)
+  question.check(text.max_seq_length)
   model = build(lambda policy: heads.SpanModel(config, policy), checkpoint, options.dtype)
   module = QuestionModule(
     model, text, question.doc_stride, question.max_query_length, question.prediction
@@ -202,17 +192,9 @@ def export_encoder(
   return _write(module, checked, facts, options)
 
 
-def _check_labels(labels: Sequence[str], at_least: int) -> None:
-  if len(labels) < at_least or len(set(labels)) < len(labels):
-    raise UserError(
-      f"expected different labels, at least {at_least}, found {list(labels)}; give the names of"
-      " the model's outputs in the order that it was trained with"
-    )
-
-
 def _check(text: TextOptions, config: BertConfig, options: ExportOptions) -> None:
   """Refuses before any long work what would be refused at its end."""
-  bundle.target(options)
+  options.check_possible()
   check_text(text, config)
 
 
@@ -256,6 +238,7 @@ def _write(
   assets = {
     "bert_config.json": module.config.to_json_string(),
     "vocab.txt": "".join(f"{token}\n" for token in tokenizer.vocab),
+    "tokenizer_config.json": bundle.to_json({"do_lower_case": module.text.do_lower_case}),
     "serving.json": bundle.to_json(described),
   }
   if labels:

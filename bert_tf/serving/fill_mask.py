@@ -34,7 +34,8 @@ class MaskFiller:
       top_k: how many words to give for every mask.
       bert_config_file: for a checkpoint; default: bert_config.json or config.json beside it.
       vocab_file: for a checkpoint; default: vocab.txt beside it.
-      do_lower_case: for a checkpoint; default: whether the vocabulary has no capitals.
+      do_lower_case: for a checkpoint; default: as tokenizer_config.json beside it says, or else
+        the vocabulary.
       max_seq_length: for a checkpoint; default: as long as the model can read.
 
     Raises:
@@ -46,7 +47,7 @@ class MaskFiller:
     if locate.is_export(model):
       self._fill = _exported(model, top_k)
     else:
-      config = BertConfig.from_json_file(trained.config_file(model, bert_config_file))
+      config = trained.config(model, bert_config_file)
       vocab_file = trained.vocab_file(model, vocab_file)
       length = max_seq_length or config.max_position_embeddings
       self._fill = _from_checkpoint(model, config, vocab_file, do_lower_case, length, top_k)
@@ -133,8 +134,7 @@ def _from_checkpoint(
 
   vocabulary = load_vocab(vocab_file)
   config.check_vocabulary_size(len(vocabulary), vocab_file)
-  if do_lower_case is None:
-    do_lower_case = not any(t != t.lower() for t in vocabulary if not t.startswith("["))
+  do_lower_case = trained.do_lower_case(model, do_lower_case, vocabulary)
   import tensorflow as tf
 
   from bert_tf import heads
@@ -169,7 +169,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--do_lower_case",
     action=argparse.BooleanOptionalAction,
-    help="default: whether the vocabulary has no capitals",
+    help="default: as tokenizer_config.json beside the checkpoint says, or else the vocabulary",
   )
   parser.add_argument(
     "--max_seq_length", type=int, help="longest sequence (default: all that the model can read)"

@@ -14,12 +14,10 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.serving.modules import TextModule, concrete
+from bert_tf.serving.options import LITE_KINDS, check_lite
 
-# Weights as they are; as halves; as 8-bit integers with the activations quantised on the fly.
-KINDS = ("float32", "float16", "int8")
 _RUNS = 5
 
 
@@ -28,7 +26,7 @@ class LiteReport:
   """What the LiteRT runtime measured of one file.
 
   Attributes:
-    kind: one of `KINDS`.
+    kind: one of `LITE_KINDS`.
     path: the file.
     size: bytes.
     difference: largest absolute difference of an output from the exported model's.
@@ -49,7 +47,10 @@ class LiteReport:
 
 
 def export_lite(
-  module: TextModule, directory: str, features: dict[str, np.ndarray], kinds: Sequence[str] = KINDS
+  module: TextModule,
+  directory: str,
+  features: dict[str, np.ndarray],
+  kinds: Sequence[str] = LITE_KINDS,
 ) -> list[LiteReport]:
   """Writes `<directory>/model_<kind>.tflite` and measures each with the LiteRT runtime.
 
@@ -62,10 +63,7 @@ def export_lite(
   Raises:
     UserError: an unknown kind, or the extra `litert` is not installed.
   """
-  for kind in kinds:
-    if kind not in KINDS:
-      raise UserError(f"expected --lite to be of {', '.join(KINDS)}, found {kind!r}")
-  _runtime()
+  check_lite(kinds)
   length = module.text.max_seq_length
   function = concrete(
     lambda **ids: _numbers(module, ids),
@@ -92,16 +90,6 @@ def export_lite(
   return reports
 
 
-def _runtime():
-  try:
-    from ai_edge_litert.interpreter import Interpreter
-  except ImportError as error:
-    raise UserError(
-      f"expected the LiteRT runtime, found no {error.name}; pip install 'bert_tf[litert]'"
-    ) from error
-  return Interpreter
-
-
 def _numbers(module: TextModule, ids: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
   outputs = module.answers(ids)
   return {name: value for name, value in outputs.items() if value.dtype != tf.string}
@@ -123,7 +111,9 @@ def _convert(module: TextModule, function, kind: str) -> bytes:
 
 def _measure(content: bytes, features, expected) -> tuple[float, float]:
   """The largest difference of an output and the median time of a run in ms."""
-  interpreter = _runtime()(model_content=content, num_threads=1)
+  from ai_edge_litert.interpreter import Interpreter
+
+  interpreter = Interpreter(model_content=content, num_threads=1)
   runner = interpreter.get_signature_runner()
   largest, times = 0.0, []
   for i, outputs in enumerate(expected):

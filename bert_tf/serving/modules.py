@@ -11,9 +11,9 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
+from bert_tf.serving.options import TextOptions
 from bert_tf.serving.text_inputs import (
   SequencePacker,
-  TextOptions,
   checked_features,
   parse_examples,
 )

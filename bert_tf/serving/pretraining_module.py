@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 
 from bert_tf.serving.modules import Signatures, TextModule, concrete, strings
-from bert_tf.serving.text_inputs import TextOptions, checked_features, head, parse_examples
+from bert_tf.serving.options import TextOptions
+from bert_tf.serving.text_inputs import checked_features, head, parse_examples
 
 MASK = "[MASK]"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bert_tf.data.records import encode_example
-from bert_tf.serving.text_inputs import TextOptions
+from bert_tf.serving.options import TextOptions
 from bert_tf.tasks.squad.examples import SquadExample
 from bert_tf.tasks.squad.features import convert_examples_to_features
 from bert_tf.tasks.squad.predictions import (

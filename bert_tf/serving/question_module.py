@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from bert_tf.serving import question_context as contexts
 from bert_tf.serving.modules import Signatures, TextModule, concrete, once, strings
-from bert_tf.serving.text_inputs import TextOptions, head
+from bert_tf.serving.options import TextOptions
+from bert_tf.serving.text_inputs import head
 from bert_tf.tasks.squad.predictions import NO_SPAN_NULL_ODDS, PredictionOptions
 
 # Windows run together; more of them would take memory without being faster.

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from bert_tf.serving import python_pipeline
 from bert_tf.serving.modules import TextModule
-from bert_tf.serving.text_inputs import TextOptions
+from bert_tf.serving.options import TextOptions
 from bert_tf.tasks.squad.predictions import PredictionOptions
 from bert_tf.tokenization import load_vocab
 

@@ -6,41 +6,9 @@ run_classifier.py trained on: [CLS] A [SEP], or [CLS] A [SEP] B [SEP].
 
 from __future__ import annotations
 
-import dataclasses
-
 import tensorflow as tf
 
 from bert_tf.config import BertConfig
-from bert_tf.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class TextOptions:
-  """How text becomes ids; must be what the model was trained with.
-
-  Attributes:
-    vocab_file: the vocabulary, one token a line.
-    do_lower_case: whether text is lower-cased and stripped of accents.
-    max_seq_length: longest sequence in tokens, special tokens included; what is over is cut off.
-    static_length: pad every batch to `max_seq_length`, for devices that want one fixed shape;
-      otherwise a batch is padded to its own longest sequence.
-    text_ops: "fast", or "compatible" for servers that lack the newest text operations.
-  """
-
-  vocab_file: str
-  do_lower_case: bool = True
-  max_seq_length: int = 128
-  static_length: bool = False
-  text_ops: str = "fast"
-
-  def check(self, config: BertConfig) -> None:
-    """Raises UserError where the length fits neither the special tokens nor the model."""
-    config.check_sequence_length(self.max_seq_length)
-    if self.max_seq_length < 4:
-      raise UserError(
-        "expected --max_seq_length of at least 4, which three special tokens and a word take,"
-        f" found {self.max_seq_length}; take the length that the model was trained with"
-      )
 
 
 def truncated_lengths(

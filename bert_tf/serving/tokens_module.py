@@ -13,7 +13,8 @@ import keras
 import tensorflow as tf
 
 from bert_tf.serving.modules import TextModule
-from bert_tf.serving.text_inputs import TextOptions, head
+from bert_tf.serving.options import TextOptions
+from bert_tf.serving.text_inputs import head
 from bert_tf.tokenization.basic import CHINESE_BLOCKS, is_punctuation
 
 OUTSIDE = "O"

@@ -4,38 +4,99 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
+from bert_tf.checkpoints import description
+from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.training.output_dir import BEST_DIRECTORY, complete_checkpoints
 
 
-def directory_of(checkpoint: str) -> str:
-  """The directory of a checkpoint that is given as a prefix, a file or a directory."""
-  return checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint) or "."
+def directories_of(checkpoint: str) -> list[str]:
+  """Where to look for what belongs to a checkpoint: a prefix, a file or a directory.
+
+  What belongs to the best weights of a run lies beside its newest ones, one directory up.
+  """
+  checkpoint = description.local_path(checkpoint)
+  directory = checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint) or "."
+  above, name = os.path.split(os.path.abspath(directory))
+  return [directory, above] if name == BEST_DIRECTORY else [directory]
 
 
-def config_file(checkpoint: str, given: str | None) -> str:
-  """`given`, or the configuration beside the checkpoint; raises UserError where there is none."""
-  return given or _beside(checkpoint, "--bert_config_file", "bert_config.json", "config.json")
+def weights_dir(output_dir: str, takes_best: bool) -> str:
+  """Where the weights of a run lie: the best if they are wanted and there are any, or all."""
+  best = os.path.join(output_dir, BEST_DIRECTORY)
+  return best if takes_best and complete_checkpoints(best) else output_dir
+
+
+def weights(directory: str, init_checkpoint: str | None) -> str:
+  """The newest weights in a directory, or the initial ones; raises UserError without either."""
+  found = [*filter(None, [init_checkpoint]), *complete_checkpoints(directory)]
+  if not found:
+    raise UserError(
+      f"expected a checkpoint in --output_dir ({directory}), found none; train first, or give"
+      " --init_checkpoint"
+    )
+  return found[-1]
+
+
+def config(checkpoint: str, given: str | None) -> BertConfig:
+  """That of the file `given`, or the one beside the checkpoint.
+
+  Raises:
+    UserError: there is none, or it does not describe a BERT.
+  """
+  if given:
+    return BertConfig.from_json_file(given)
+  for directory in directories_of(checkpoint):
+    if description.find_config(directory):
+      return description.read_config(directory)
+  raise _nothing_beside(checkpoint, "bert_config.json", "--bert_config_file")
 
 
 def vocab_file(checkpoint: str, given: str | None) -> str:
   """`given`, or the vocabulary beside the checkpoint; raises UserError where there is none."""
-  return given or _beside(checkpoint, "--vocab_file", "vocab.txt")
+  beside = map(description.find_vocabulary, directories_of(checkpoint))
+  found = given or next(filter(None, beside), None)
+  if not found:
+    raise _nothing_beside(checkpoint, "vocab.txt", "--vocab_file")
+  return found
 
 
-def _beside(checkpoint: str, flag: str, *names: str) -> str:
-  directory = directory_of(checkpoint)
-  for name in names:
-    if os.path.exists(path := os.path.join(directory, name)):
-      return path
-  raise UserError(
-    f"expected {names[0]} beside the checkpoint, found none in {directory!r}; give {flag}"
+def _nothing_beside(checkpoint: str, name: str, flag: str) -> UserError:
+  directory = directories_of(checkpoint)[0]
+  return UserError(
+    f"expected {name} beside the checkpoint, found none in {directory!r}; give {flag}"
   )
 
 
+def do_lower_case(checkpoint: str, given: bool | None, vocabulary: Iterable[str]) -> bool:
+  """Whether the model reads lower-cased text.
+
+  Args:
+    checkpoint: the tokenizer_config.json beside it goes before the vocabulary.
+    given: the flag; None where it was left out.
+    vocabulary: the tokens, which have hardly any capitals where text is lower-cased.
+
+  Raises:
+    UserError: the flag and the file say different things.
+  """
+  stated = (description.stated_case(directory) for directory in directories_of(checkpoint))
+  said = next((value for value in stated if value is not None), None)
+  if said is None:
+    return description.is_lower_case(vocabulary) if given is None else given
+  if given not in (None, said):
+    raise UserError(
+      f"expected --do_lower_case={said}, as tokenizer_config.json beside the weights"
+      f" ({directories_of(checkpoint)[-1]}) says, found {given}; leave the flag out, or correct"
+      " the file"
+    )
+  return said
+
+
 def labels(checkpoint: str) -> list[str]:
-  """The labels that run_classifier.py or run_ner.py trained with; none if they are not there."""
+  """The labels that the training was for; none if they are not there."""
   named = _read(checkpoint, "label_map.json")
   return [str(named[key]) for key in sorted(named, key=int)] if named else []
 
@@ -47,8 +108,9 @@ def max_seq_length(checkpoint: str, default: int) -> int:
 
 
 def _read(checkpoint: str, name: str) -> dict[str, Any]:
-  path = os.path.join(directory_of(checkpoint), name)
-  if not os.path.exists(path):
+  candidates = (os.path.join(directory, name) for directory in directories_of(checkpoint))
+  path = next(filter(os.path.exists, candidates), None)
+  if path is None:
     return {}
   try:
     with open(path, encoding="utf-8") as file:

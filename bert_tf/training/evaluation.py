@@ -15,10 +15,8 @@ from bert_tf.files import atomic_writer
 from bert_tf.tasks.task import Task
 from bert_tf.training.checkpointing import write_state_file
 from bert_tf.training.options import TrainingOptions
-from bert_tf.training.output_dir import complete_checkpoints
+from bert_tf.training.output_dir import BEST_DIRECTORY, complete_checkpoints
 from bert_tf.training.state import RunState
-
-BEST_DIRECTORY = "best"
 
 
 class Evaluation:

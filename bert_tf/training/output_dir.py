@@ -13,6 +13,8 @@ from absl import logging
 
 from bert_tf.errors import UserError
 
+# Where in it the best weights are kept.
+BEST_DIRECTORY = "best"
 _LOCK = ".lock"
 _SCRATCH = ".saving-*", ".checkpoint.????????", ".run_config.json.????????", ".metrics.????????"
 

@@ -21,7 +21,7 @@ def config(golden) -> BertConfig:
 
 @pytest.fixture(scope="session")
 def text_options(golden):
-  from bert_tf.serving.text_inputs import TextOptions
+  from bert_tf.serving.options import TextOptions
 
   return TextOptions(str(golden / "vocab.txt"), True, 64)
 

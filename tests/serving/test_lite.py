@@ -8,7 +8,7 @@ from bert_tf.errors import UserError
 from bert_tf.heads import ClassifierModel
 from bert_tf.serving import lite, python_pipeline
 from bert_tf.serving.modules import ClassifierModule
-from bert_tf.serving.text_inputs import TextOptions
+from bert_tf.serving.options import TextOptions
 
 
 def test_all_kinds_answer_like_the_model(golden, config, tmp_path):

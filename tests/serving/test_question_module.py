@@ -9,8 +9,8 @@ import tensorflow as tf
 from bert_tf import checkpoints
 from bert_tf.heads import SpanModel
 from bert_tf.serving import python_pipeline, question_context
+from bert_tf.serving.options import TextOptions
 from bert_tf.serving.question_module import QuestionModule
-from bert_tf.serving.text_inputs import TextOptions
 from bert_tf.tasks.squad.predictions import PredictionOptions
 
 # The flags of the golden runs.

@@ -62,7 +62,11 @@ class ClassifierRun:
 
 
 class ClassifierRunner:
-  """One start of run_classifier.py."""
+  """One start of run_classifier.py.
+
+  Attributes:
+    weights_dir: evaluation and prediction take the newest weights in it; --output_dir at first.
+  """
 
   def __init__(self, flags: ClassifierRun):
     """Checks flags and files and reads all examples.
@@ -72,6 +76,7 @@ class ClassifierRunner:
     """
     _check_flags(flags)
     self._flags = flags
+    self.weights_dir = flags.output_dir
     self._config = BertConfig.from_json_file(flags.bert_config_file)
     self._config.check_sequence_length(flags.max_seq_length)
     self._tokenizer = FullTokenizer(flags.vocab_file, flags.do_lower_case)
@@ -125,6 +130,21 @@ class ClassifierRunner:
     """How many examples there are to train on."""
     return len(self._splits["train"])
 
+  @property
+  def task_type(self) -> str:
+    """What a label is, see `TableOptions`."""
+    return self._encoder.task_type
+
+  @property
+  def labels(self) -> tuple[str, ...]:
+    """Names of the model's outputs in their order; none for numbers."""
+    return tuple(self._encoder.labels)
+
+  @property
+  def takes_pairs(self) -> bool:
+    """Whether the examples are pairs of texts."""
+    return any(example.text_b for split in self._splits.values() for example in split)
+
   def train(self, training: TrainingOptions, devices: DeviceOptions) -> None:
     """Writes train.tf_record and what describes the model, then trains.
 
@@ -167,7 +187,8 @@ class ClassifierRunner:
 
   def _describe(self) -> None:
     """Writes what belongs to the weights: the config, the vocabulary and the labels."""
-    write_model_files(self._flags.output_dir, self._config, self._flags.vocab_file)
+    flags = self._flags
+    write_model_files(flags.output_dir, self._config, flags.vocab_file, flags.do_lower_case)
     if self._encoder.labels:
       self._write_json(LABEL_MAP, dict(enumerate(self._encoder.labels)))
 
@@ -235,7 +256,7 @@ class ClassifierRunner:
 
     task = self._task()
     flags = self._flags
-    model, step = inference.load_newest(task, flags.output_dir, flags.init_checkpoint, devices)
+    model, step = inference.load_newest(task, self.weights_dir, flags.init_checkpoint, devices)
     return *task.predict_all(model, path, count, batch_size, os.path.basename(path)), step
 
   def _task(self, train_file: str | None = None):

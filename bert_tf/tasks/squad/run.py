@@ -77,7 +77,11 @@ class SquadRun:
 
 
 class SquadRunner:
-  """One start of run_squad.py."""
+  """One start of run_squad.py.
+
+  Attributes:
+    weights_dir: prediction takes the newest weights in it; --output_dir at first.
+  """
 
   def __init__(self, flags: SquadRun):
     """Checks flags and files.
@@ -88,6 +92,7 @@ class SquadRunner:
     """
     _check_flags(flags)
     self._flags = flags
+    self.weights_dir = flags.output_dir
     self._config = BertConfig.from_json_file(flags.bert_config_file)
     self._config.check_sequence_length(flags.max_seq_length)
     self._tokenizer = FullTokenizer(flags.vocab_file, flags.do_lower_case)
@@ -156,7 +161,8 @@ class SquadRunner:
     self._log("training", len(examples), num_windows, training.train_batch_size)
     logging.info("  Num steps = %d", training.num_train_steps)
     self._train_examples = []
-    write_model_files(self._flags.output_dir, self._config, self._flags.vocab_file)
+    flags = self._flags
+    write_model_files(flags.output_dir, self._config, flags.vocab_file, flags.do_lower_case)
     task = self._task(path, num_windows)
     if training.eval_steps:
       windows = self._write_records(self._predict_examples, False, "eval.tf_record")
@@ -174,7 +180,7 @@ class SquadRunner:
 
     from bert_tf.training import inference
 
-    model, _ = inference.load_newest(self._task(), flags.output_dir, flags.init_checkpoint, devices)
+    model, _ = inference.load_newest(self._task(), self.weights_dir, flags.init_checkpoint, devices)
     predictions = self._predictions(model, path, num_windows)
     write_predictions(
       predictions,

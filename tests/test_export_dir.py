@@ -1,0 +1,123 @@
+"""--export_dir of the training scripts: what is served answers as what the script predicted."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+
+def run(root, script: str, flags: dict, forbid_tensorflow: bool = False):
+  forbid = "sys.modules['tensorflow'] = None;" if forbid_tensorflow else ""
+  code = f"import sys, runpy; sys.path.insert(0, {str(root)!r}); {forbid}"
+  code += f" runpy.run_path({str(root / script)!r}, run_name='__main__')"
+  return subprocess.run(
+    [sys.executable, "-c", code, *(f"--{name}={value}" for name, value in flags.items())],
+    capture_output=True, text=True, timeout=300, check=False,
+  )  # fmt: skip
+
+
+def signatures(export_dir: pathlib.Path):
+  import tensorflow as tf
+  import tensorflow_text  # noqa: F401
+
+  [version] = (path for path in export_dir.iterdir() if path.name.isdigit())
+  assert json.loads((version / "assets" / "serving.json").read_text())["checked"]
+  return tf.saved_model.load(str(version)).signatures
+
+
+def model_flags(golden, tmp_path, **more):
+  return {
+    "bert_config_file": golden / "bert_config.json",
+    "vocab_file": golden / "vocab.txt",
+    "init_checkpoint": golden / "tiny_heads_ckpt" / "model.ckpt",
+    "output_dir": tmp_path / "out",
+    "export_dir": tmp_path / "export",
+    **more,
+  }
+
+
+def test_the_best_classifier_is_served_as_it_predicts(root, golden, tmp_path):
+  texts = ["red house", "the blue house", "green", "a red one", "blue, blue", "old green river"] * 8
+  pairs = [f"{number} words" for number in range(len(texts))]
+  rows = [
+    f"{text}\t{pair}\t{re.search('red|blue|green', text)[0]}"
+    for text, pair in zip(texts, pairs, strict=True)
+  ]
+  for split in ("train", "dev", "test"):
+    (tmp_path / f"{split}.tsv").write_text("text\tpair\tlabel\n" + "\n".join(rows) + "\n")
+  result = run(root, "run_classifier.py", model_flags(
+    golden, tmp_path, task_name="table", data_dir=tmp_path, text_pair_column="pair",
+    max_seq_length=32, do_train=True, do_predict=True, train_batch_size=8, num_train_epochs=2,
+    learning_rate=1e-3, eval_steps=5, allow_missing="output_*",
+  ))  # fmt: skip
+  assert result.returncode == 0, result.stderr
+  out = tmp_path / "out"
+  assert json.loads((out / "tokenizer_config.json").read_text()) == {"do_lower_case": True}
+  for what in ("Exporting", "Using the weights of"):
+    assert re.search(rf"{what} \S+/out/best/model.ckpt-\d+", result.stderr), result.stderr
+  served = signatures(tmp_path / "export")["serving_default"]
+  found = {name: value.numpy() for name, value in served(text=texts, text_pair=pairs).items()}
+  expected = np.loadtxt(out / "test_results.tsv", delimiter="\t")
+  np.testing.assert_allclose(found["probabilities"], expected, rtol=0, atol=1e-5)
+  predictions = [json.loads(line) for line in (out / "predictions.jsonl").open()]
+  assert [label.decode() for label in found["label"]] == [p["label"] for p in predictions]
+
+
+def test_answers_are_served_as_predicted(root, golden, tmp_path):
+  result = run(root, "run_squad.py", model_flags(
+    golden, tmp_path, predict_file=golden / "squad_v1.json", max_seq_length=96, doc_stride=32,
+    max_query_length=24, do_predict=True,
+  ))  # fmt: skip
+  assert result.returncode == 0, result.stderr
+  out = tmp_path / "out"
+  predictions = json.loads((out / "predictions.json").read_text())
+  nbest = json.loads((out / "nbest_predictions.json").read_text())
+  served = signatures(tmp_path / "export")["serving_default"]
+  articles = json.loads((golden / "squad_v1.json").read_text())["data"]
+  asked = [
+    (question["id"], question["question"], paragraph["context"])
+    for article in articles
+    for paragraph in article["paragraphs"]
+    for question in paragraph["qas"]
+  ]
+  ids, questions, contexts = zip(*asked, strict=True)
+  found = {
+    name: value.numpy() for name, value in served(question=questions, context=contexts).items()
+  }
+  for row, key in enumerate(ids):
+    assert found["answer"][row].decode() == predictions[key]
+    count = found["num_answers"][row]
+    assert count == len(nbest[key])
+    probabilities = [answer["probability"] for answer in nbest[key]]
+    np.testing.assert_allclose(found["probabilities"][row, :count], probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("script", "changes", "message"),
+  [
+    ("run_classifier.py", {"export_dir": "{tmp}/file/export"}, "cannot write in"),
+    ("run_classifier.py", {"max_seq_length": 3}, "--max_seq_length of at least 4"),
+    ("run_squad.py", {"export_dir": "{tmp}/file"}, "cannot write in"),
+  ],
+)
+def test_what_cannot_be_exported_is_refused_at_once(
+  root, golden, tmp_path, script, changes, message
+):
+  (tmp_path / "file").write_text("in the way")
+  flags = model_flags(golden, tmp_path, do_train=True, do_predict=True, max_seq_length=64)
+  if script == "run_classifier.py":
+    flags |= {"task_name": "MRPC", "data_dir": golden / "glue" / "MRPC"}
+  else:
+    squad = golden / "squad_v1.json"
+    flags |= {"train_file": squad, "predict_file": squad, "doc_stride": 16, "max_query_length": 16}
+  flags |= {name: str(value).format(tmp=tmp_path) for name, value in changes.items()}
+  result = run(root, script, flags, forbid_tensorflow=True)
+  assert result.returncode == 1
+  assert message in result.stderr and result.stderr.count("error:") == 1, result.stderr
+  assert not (tmp_path / "out").exists()
