@@ -35,6 +35,12 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
   "vocab_file", None, "The vocabulary; checked, and kept beside the weights for later use."
 )
+flags.DEFINE_bool(
+  "do_lower_case",
+  None,
+  "Whether the text of the records was lower-cased, kept beside the weights for later use; default:"
+  " as beside --init_checkpoint, or else as the vocabulary has it.",
+)
 flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the words to mask, with --dynamic_masking.")
 flags.DEFINE_bool("do_whole_word_mask", False, "Mask whole words, with --dynamic_masking.")
 flags.DEFINE_integer("max_ngram", 1, "Mask runs of up to so many words, with --dynamic_masking.")
@@ -51,31 +57,34 @@ flags.mark_flag_as_required("input_file")
 
 
 def main() -> None:
-  """Checks the input, then trains and evaluates."""
+  """Checks the input, then trains, evaluates and exports."""
   from bert_tf.tasks import pretraining_run
 
-  pretraining_run.run(
-    pretraining_run.PretrainingRun(
-      bert_config_file=FLAGS.bert_config_file,
-      input_file=FLAGS.input_file,
-      eval_input_file=FLAGS.eval_input_file,
-      max_seq_length=FLAGS.max_seq_length,
-      max_predictions_per_seq=FLAGS.max_predictions_per_seq,
-      do_train=FLAGS.do_train,
-      do_eval=FLAGS.do_eval,
-      eval_batch_size=FLAGS.eval_batch_size,
-      max_eval_steps=FLAGS.max_eval_steps,
-      allow_missing=tuple(FLAGS.allow_missing),
-      vocab_file=FLAGS.vocab_file,
-      dynamic_masking=FLAGS.dynamic_masking,
-      masked_lm_prob=FLAGS.masked_lm_prob,
-      do_whole_word_mask=FLAGS.do_whole_word_mask,
-      max_ngram=FLAGS.max_ngram,
-      pack_sequences=FLAGS.pack_sequences,
-    ),
-    training_flags.training_options(FLAGS.num_train_steps, FLAGS.num_warmup_steps),
-    training_flags.device_options(),
+  run = pretraining_run.PretrainingRun(
+    bert_config_file=FLAGS.bert_config_file,
+    input_file=FLAGS.input_file,
+    eval_input_file=FLAGS.eval_input_file,
+    max_seq_length=FLAGS.max_seq_length,
+    max_predictions_per_seq=FLAGS.max_predictions_per_seq,
+    do_train=FLAGS.do_train,
+    do_eval=FLAGS.do_eval,
+    eval_batch_size=FLAGS.eval_batch_size,
+    max_eval_steps=FLAGS.max_eval_steps,
+    allow_missing=tuple(FLAGS.allow_missing),
+    vocab_file=FLAGS.vocab_file,
+    do_lower_case=FLAGS.do_lower_case,
+    dynamic_masking=FLAGS.dynamic_masking,
+    masked_lm_prob=FLAGS.masked_lm_prob,
+    do_whole_word_mask=FLAGS.do_whole_word_mask,
+    max_ngram=FLAGS.max_ngram,
+    pack_sequences=FLAGS.pack_sequences,
   )
+  training = training_flags.training_options(FLAGS.num_train_steps, FLAGS.num_warmup_steps)
+  exporter = training_flags.exporter(
+    "pretraining", do_lower_case=pretraining_run.do_lower_case(run, training)
+  )
+  pretraining_run.run(run, training, training_flags.device_options())
+  training_flags.export(exporter)
 
 
 if __name__ == "__main__":

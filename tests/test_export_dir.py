@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 import pathlib
 import re
@@ -10,6 +12,9 @@ import sys
 
 import numpy as np
 import pytest
+
+from bert_tf.data.records import RecordWriter, encode_example
+from bert_tf.serving.fill_mask import fill_mask
 
 
 def run(root, script: str, flags: dict, forbid_tensorflow: bool = False):
@@ -96,6 +101,37 @@ def test_answers_are_served_as_predicted(root, golden, tmp_path):
     assert count == len(nbest[key])
     probabilities = [answer["probability"] for answer in nbest[key]]
     np.testing.assert_allclose(found["probabilities"][row, :count], probabilities, atol=1e-5)
+
+
+def test_a_pretrained_model_is_served(root, golden, tmp_path):
+  with (
+    gzip.open(golden / "pretrain" / "uncased_seed12345.jsonl.gz", "rt") as lines,
+    RecordWriter(tmp_path / "train.tfrecord") as writer,
+  ):
+    for line in itertools.islice(lines, 8):
+      example = json.loads(line)
+      example["masked_lm_weights"] = [float(w) for w in example["masked_lm_weights"]]
+      writer.write(encode_example(example))
+  result = run(root, "run_pretraining.py", model_flags(
+    golden, tmp_path, input_file=tmp_path / "train.tfrecord", max_seq_length=64,
+    max_predictions_per_seq=10, init_checkpoint=golden / "tiny_ckpt" / "bert_model.ckpt",
+    do_train=True, num_train_steps=2, train_batch_size=4,
+  ))  # fmt: skip
+  assert result.returncode == 0, result.stderr
+  out = tmp_path / "out"
+  assert json.loads((out / "tokenizer_config.json").read_text()) == {"do_lower_case": True}
+  texts = ["The old [MASK] is new.", "[MASK]"]
+  found, expected = (
+    [row["masks"][0] for row in fill_mask(str(model), texts)]
+    for model in (tmp_path / "export", out)
+  )
+  for words, references in zip(found, expected, strict=True):
+    assert [word["token"] for word in words] == [word["token"] for word in references]
+    np.testing.assert_allclose(
+      [word["probability"] for word in words],
+      [word["probability"] for word in references],
+      atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize(
