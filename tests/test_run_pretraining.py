@@ -114,6 +114,31 @@ def test_masks_are_drawn_while_training(root, golden, tmp_path):
   assert (tmp_path / "out" / "vocab.txt").read_bytes() == (golden / "vocab.txt").read_bytes()
 
 
+def test_packed_sequences_take_less_padding(root, golden, tmp_path):
+  create = [
+    sys.executable, str(root / "create_pretraining_data.py"), "--short_seq_prob=0.9",
+    f"--input_file={golden / 'corpus.txt'}", f"--output_file={tmp_path / 'short.tfrecord'}",
+    f"--vocab_file={golden / 'vocab.txt'}", "--max_seq_length=64", "--max_predictions_per_seq=10",
+    "--dupe_factor=2",
+  ]  # fmt: skip
+  subprocess.run(create, check=True, capture_output=True, timeout=120)
+  padding = []
+  for packed in (False, True):
+    args = flags(
+      golden, tmp_path / "short.tfrecord", tmp_path / f"{packed}", do_train=True,
+      num_train_steps=3, train_batch_size=16, num_warmup_steps=1, log_steps=1,
+      pack_sequences=packed, tokens_per_batch=256 if packed else 0,
+    )  # fmt: skip
+    result = run(root, **args)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in (tmp_path / f"{packed}" / "metrics.jsonl").open()]
+    assert len(lines) == 3
+    padding.append(lines[-1]["padding_ratio"])
+  assert padding[1] < 0.8 * padding[0]
+  settings = json.loads((tmp_path / "True" / "run_config.json").read_text())["hyperparameters"]
+  assert settings["pack_sequences"] and settings["tokens_per_batch"] == 256
+
+
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
@@ -122,6 +147,10 @@ def test_masks_are_drawn_while_training(root, golden, tmp_path):
     ({"max_seq_length": 256}, "128 positions"),
     ({"input_file": "/nothing/*.tfrecord"}, "/nothing/\\*.tfrecord"),
     ({"train_batch_size": 5, "gradient_accumulation_steps": 2}, "multiple of 2"),
+    ({"tokens_per_batch": 63}, "--tokens_per_batch: expected at least --max_seq_length .64."),
+    ({"tokens_per_batch": 64, "gradient_accumulation_steps": 2}, "found both"),
+    ({"pack_sequences": True, "gradient_accumulation_steps": 2}, "expected --tokens_per_batch"),
+    ({"pack_sequences": True, "use_tpu": True, "tpu_name": "nowhere"}, "found a TPU"),
     ({"init_checkpoint": "/nothing/model.ckpt"}, "found none at '/nothing/model.ckpt'"),
   ],
 )
