@@ -1,7 +1,8 @@
 """Speed and memory of create_pretraining_data.py: records per second of processor time, peak RSS.
 
   python benchmarks/data_creation.py                 # WikiText-2 and Gutenberg from BERT_TF_DATA
-  python benchmarks/data_creation.py --growth 8      # memory and time against corpus size
+  python benchmarks/data_creation.py --growth 92     # memory and time against corpus size
+  python benchmarks/data_creation.py --workers 10    # one worker against two
   python benchmarks/data_creation.py --reading       # batches for training, masks drawn or not
   python benchmarks/data_creation.py --text my.txt --vocab_file vocab.txt
 
@@ -14,14 +15,17 @@ because TensorFlow 1 does not install any more.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = pathlib.Path(os.environ.get("BERT_TF_DATA", ROOT.parent / "shared" / "data"))
@@ -91,23 +95,48 @@ def speed(text: pathlib.Path, vocab: pathlib.Path, repeats: int) -> list[dict]:
 
 
 def growth(text: pathlib.Path, vocab: pathlib.Path, largest: int) -> list[dict]:
-  """Memory and time of the scale mode for 1, 2, 4, ... times the text."""
+  """Memory and time of the scale mode for 1, 4, 16, ... and `largest` times the text."""
   rows = []
-  content = text.read_bytes()
-  with tempfile.TemporaryDirectory() as directory:
-    path = pathlib.Path(directory) / "text.txt"
-    for times in (2**i for i in range(int(math.log2(largest)) + 1)):
-      with open(path, "wb") as file:
-        for _ in range(times):
-          file.write(content + b"\n")
+  for times in [*(4**i for i in range(math.ceil(math.log(largest, 4)))), largest]:
+    with repeated(text, times) as path:
       run = measure(path, vocab, dupe_factor=1, num_workers=1)
       megabytes = path.stat().st_size / 1e6
-      rows.append(
-        {"text": f"{megabytes:.1f} MB", "mode": "scale, growth", "max_seq_length": 128, **run}
-      )
-      print_row(rows[-1])
+    rows.append(
+      {"text": f"{megabytes:.1f} MB", "mode": "scale, growth", "max_seq_length": 128, **run}
+    )
+    print_row(rows[-1])
   for name in ("user_s", "peak_rss_mb"):
-    print(f"{name} grows with the size of the text to the power of {exponent(rows, name):.2f}")
+    print(f"{name} grows with the size of the text to the power of {exponent(rows, name):.3f}")
+  return rows
+
+
+@contextlib.contextmanager
+def repeated(text: pathlib.Path, times: int) -> Iterator[pathlib.Path]:
+  """A temporary file that holds the text so many times."""
+  content = text.read_bytes() + b"\n"
+  with tempfile.TemporaryDirectory() as directory:
+    path = pathlib.Path(directory) / "text.txt"
+    with open(path, "wb") as file:
+      for _ in range(times):
+        file.write(content)
+    yield path
+
+
+def workers(text: pathlib.Path, vocab: pathlib.Path, times: int, repeats: int) -> list[dict]:
+  """One worker against two, on the text so many times."""
+  rows = []
+  with repeated(text, times) as path:
+    megabytes = path.stat().st_size / 1e6
+    for _ in range(repeats):
+      for number in (1, 2):
+        run = measure(path, vocab, dupe_factor=1, num_workers=number)
+        cpu = run["user_s"] + run["system_s"]
+        rows.append({
+          "text": f"{megabytes:.1f} MB", "mode": f"scale, {number} worker(s)",
+          "max_seq_length": 128, "cpu_s_per_worker": cpu / number, **run,
+        })  # fmt: skip
+        print_row(rows[-1])
+        print(f"{'':28} {cpu:.1f} s of processor time in all, {cpu / number:.1f} s a worker")
   return rows
 
 
@@ -119,22 +148,36 @@ def plot(rows: list[dict], path: pathlib.Path) -> None:
   from matplotlib import pyplot
 
   figure, axes = pyplot.subplots(1, 2, figsize=(8, 3))
-  sizes = [float(row["text"].split()[0]) for row in rows]
-  for axis, name in zip(axes, ("user_s", "peak_rss_mb"), strict=True):
-    axis.loglog(sizes, [row[name] for row in rows], "o-")
-    axis.set_xlabel("MB of text")
-    axis.set_title(f"{name}: power {exponent(rows, name):.2f}")
+  titles = {"user_s": "processor time, s", "peak_rss_mb": "peak memory, MB"}
+  for axis, (name, title) in zip(axes, titles.items(), strict=True):
+    values = [row[name] for row in rows]
+    axis.loglog(megabytes(rows), values, "o-")
+    # Memory that does not grow would fill the whole axis with its noise.
+    axis.set_ylim(min(values) / 3, max(values) * 3)
+    axis.set_xlabel("text, MB")
+    axis.set_title(f"{title}: power {exponent(rows, name):.2f}")
+    axis.grid(alpha=0.3)
   figure.tight_layout()
   figure.savefig(path)
 
 
+def megabytes(rows: list[dict]) -> list[float]:
+  """The sizes of the texts."""
+  return [float(row["text"].split()[0]) for row in rows]
+
+
 def exponent(rows: list[dict], name: str) -> float:
-  """Of the growth of a figure with the size of the text, which doubles from row to row."""
-  return math.log2(rows[-1][name] / rows[0][name]) / (len(rows) - 1)
+  """Of the growth of a figure with the size of the text: the slope of the logarithms' best line."""
+  logs = [math.log(size) for size in megabytes(rows)]
+  return statistics.linear_regression(logs, [math.log(row[name]) for row in rows]).slope
+
+
+# Seconds of a step of BERT-base in bfloat16 on one core, 8 x 128, from benchmarks/step.py.
+STEP_SECONDS = 1.5
 
 
 def reading(text: pathlib.Path, vocab: pathlib.Path) -> list[dict]:
-  """Processor time of a batch of 8 x 128 for training, against 1.48 s for a step on one core."""
+  """Processor time of the input pipeline for a batch of 8 x 128 beside that of a step."""
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   sys.path.insert(0, str(ROOT))
   from bert_tf.data import creation, masking, pipelines, records
@@ -145,28 +188,36 @@ def reading(text: pathlib.Path, vocab: pathlib.Path) -> list[dict]:
   tokenizer = FullTokenizer(vocab)
   vocabulary = masking.Vocabulary.of(tokenizer.vocab)
   rows = []
-  for name, dynamic in (
-    ("masked records", None),
-    ("dynamic masking", DynamicMasking(vocabulary)),
-    ("dynamic, whole words", DynamicMasking(vocabulary, whole_word=True)),
-    ("dynamic, runs of words", DynamicMasking(vocabulary, whole_word=True, max_ngram=3)),
+  for name, dynamic, pack in (
+    ("masked records", None, False),
+    ("masked records, .gz", None, False),
+    ("packed", None, True),
+    ("dynamic masking", DynamicMasking(vocabulary), False),
+    ("dynamic, whole words", DynamicMasking(vocabulary, whole_word=True), False),
+    ("dynamic, runs of words", DynamicMasking(vocabulary, whole_word=True, max_ngram=3), False),
   ):
     with tempfile.TemporaryDirectory() as directory:
       options = InstanceOptions(dupe_factor=1, dynamic_masking=dynamic is not None)
-      path = f"{directory}/records"
+      path = f"{directory}/records" + (".gz" if name.endswith(".gz") else "")
       creation.create_pretraining_data([str(text)], [path], tokenizer, options)
       spec = records.unmasked_pretraining(128) if dynamic else records.pretraining(128, 20)
       batches = iter(
-        pipelines.pretraining_dataset([path], spec, pipelines.ReadOptions(8, True), dynamic)
+        pipelines.pretraining_dataset([path], spec, pipelines.ReadOptions(8, True), dynamic, pack)
       )
       next(batches)
-      steps, start = 500, time.process_time()
+      steps, start, wall = 1000, time.process_time(), time.perf_counter()
       for _ in range(steps):
         next(batches)
-      milliseconds = (time.process_time() - start) / steps * 1000
-    rows.append({"mode": name, "ms_per_batch": milliseconds, "share_of_step": milliseconds / 1480})
+      seconds = (time.process_time() - start) / steps
+      wall = (time.perf_counter() - wall) / steps
+    share = seconds / STEP_SECONDS
+    rows.append(
+      {"mode": name, "ms_per_batch": 1e3 * seconds, "wall_ms": 1e3 * wall, "share_of_step": share}
+    )
     print(
-      f"{name:24} {milliseconds:6.2f} ms of processor time, {milliseconds / 14.8:.2f}% of a step"
+      f"{name:24} {1e3 * seconds:6.2f} ms of processor time ({1e3 * wall:.2f} ms of the clock),"
+      f" {share:.2%} of a step",
+      flush=True,
     )
   return rows
 
@@ -189,6 +240,7 @@ def main() -> None:
   parser.add_argument("--vocab_file", type=pathlib.Path, default=VOCAB)
   parser.add_argument("--repeats", type=int, default=3)
   parser.add_argument("--growth", type=int, default=0, help="up to this many times the last text")
+  parser.add_argument("--workers", type=int, default=0, help="this many times the last text")
   parser.add_argument("--reading", action="store_true")
   parser.add_argument("--plot", type=pathlib.Path, help="picture of --growth")
   parser.add_argument("--json", type=pathlib.Path)
@@ -214,6 +266,8 @@ def creating(args: argparse.Namespace, texts: list[pathlib.Path]) -> list[dict]:
     f"{'text':28} {'mode':22} {'len':>4} {'records':>9} {'rec/s':>9} {'ratio':>7} {'user s':>8} "
     f"{'wall s':>8} {'MB':>7}"
   )
+  if args.workers:
+    return workers(texts[-1], args.vocab_file, args.workers, args.repeats)
   if not args.growth:
     return [row for text in texts for row in speed(text, args.vocab_file, args.repeats)]
   if args.growth < 2:

@@ -66,28 +66,7 @@ def test_equal_pieces_are_in_order():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> list[str]:
-  """The golden records, every other one cut down to a third."""
-  directory = tmp_path_factory.mktemp("records")
-  [whole] = write_records(directory, files=1)
-  path = str(directory / "short.tfrecord")
-  with records.RecordWriter(path) as writer:
-    for number, data in enumerate(records.read_records(whole)):
-      example = records.decode_example(data)
-      if number % 2:
-        length = max(4, sum(example["input_mask"]) // 3)
-        mask = [int(i < length) for i in range(LENGTH)]
-        for name in ("input_ids", "input_mask", "segment_ids"):
-          example[name] = [v * m for v, m in zip(example[name], mask, strict=True)]
-        kept = [w * (p < length) for p, w in _predictions(example)]
-        example["masked_lm_weights"] = [float(w) for w in kept]
-        for name in ("masked_lm_positions", "masked_lm_ids"):
-          example[name] = [v if k else 0 for v, k in zip(example[name], kept, strict=True)]
-      writer.write(records.encode_example(example))
-  return [path]
-
-
-def _predictions(example):
-  return zip(example["masked_lm_positions"], example["masked_lm_weights"], strict=True)
+  return write_records(tmp_path_factory.mktemp("records"), files=1, short=True)
 
 
 def train(directory, files, steps=5, pack=False, config=NO_DROPOUT, **more) -> list[dict]:
