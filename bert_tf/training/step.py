@@ -65,9 +65,26 @@ class TrainStep:
     self._options = options
     self._scale_loss = scale_loss
     self._variables = trained_variables(task, model)
+    self._sums = self._gradient_sums() if self._most_pieces > 1 else {}
     self._compute = self._loss_and_gradients
     if options.enable_xla:
       self._compute = tf.function(self._loss_and_gradients, autograph=False, jit_compile=True)
+
+  def _gradient_sums(self) -> dict[str, tf.Variable]:
+    """Where each replica adds up the gradients of the pieces of a batch.
+
+    Variables, since with the sums as values of the loop TensorFlow's memory optimizer rewrites
+    the additions of large gradients to temporary variables that it does not free: the second run
+    of the loop then fails (AlreadyExistsError, TensorFlow 2.20).
+    """
+    return {
+      name: tf.Variable(
+        tf.zeros(variable.shape),
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+      )
+      for name, variable in self._variables.items()
+    }
 
   @tf.function(autograph=False)
   def run(self, iterator: Iterator, num_steps: tf.Tensor, clock: tf.Tensor) -> Metrics:
@@ -206,22 +223,22 @@ class TrainStep:
       return compute(features, first)
     batch = self._cut(features)
 
-    def add(index: tf.Tensor, start: tf.Tensor, sums: tuple[Metrics, Metrics, tf.Tensor]):
+    def add(index: tf.Tensor, start: tf.Tensor, sums: tuple[Metrics, tf.Tensor]):
       piece, end = batch.take(start)
-      return index + 1, end, tf.nest.map_structure(tf.add, sums, compute(piece, index))
+      losses, gradients, positions = compute(piece, index)
+      for name, gradient in gradients.items():
+        self._sums[name].assign_add(gradient)
+      return index + 1, end, tf.nest.map_structure(tf.add, sums, (losses, positions))
 
-    zeros = (
-      {name: tf.constant(0.0) for name in weights},
-      {name: tf.zeros(variable.shape) for name, variable in self._variables.items()},
-      tf.constant(0.0),
-    )
-    *_, sums = tf.while_loop(
+    for total in self._sums.values():
+      total.assign(tf.zeros_like(total))
+    *_, (losses, positions) = tf.while_loop(
       lambda index, start, _: start < batch.rows,
       add,
-      (first, tf.constant(0), zeros),
+      (first, tf.constant(0), ({name: tf.constant(0.0) for name in weights}, tf.constant(0.0))),
       parallel_iterations=1,
     )
-    return sums
+    return losses, {name: total.read_value() for name, total in self._sums.items()}, positions
 
   def _loss_and_gradients(
     self,
