@@ -68,8 +68,10 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
   try:
     _run(flags, config, (train_files, eval_files), training, devices)
   except tf.errors.OpError as error:
-    files = [*train_files, *eval_files]
-    raise checks.explain_record_error(error, files, _spec(flags, files), limits) from error
+    files = sorted({*train_files, *eval_files})
+    if found := checks.find_record_error(files, _spec(flags, files), limits):
+      raise found from error
+    raise
 
 
 def _check(flags: PretrainingRun) -> BertConfig:
