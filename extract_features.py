@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from absl import flags, logging
 
+import training_flags
 from bert_tf import script
 
 FLAGS = flags.FLAGS
@@ -14,10 +15,14 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("input_file", None, "Text, one input a line: `text` or `text_a ||| text_b`.")
 flags.DEFINE_string("output_file", None, "JSON lines, one for every line of the input.")
 flags.DEFINE_string("layers", "-1,-2,-3,-4", "Which layers to write; -1 is the last, 0 the first.")
-flags.DEFINE_string("bert_config_file", None, "JSON file with the shape of the model.")
+flags.DEFINE_string(
+  "bert_config_file", None, "JSON file with the shape of the model; default: beside the weights."
+)
 flags.DEFINE_integer("max_seq_length", 128, "Longer inputs are truncated, in pieces.")
 flags.DEFINE_string("init_checkpoint", None, "The weights of the model.")
-flags.DEFINE_string("vocab_file", None, "The vocabulary file of the model.")
+flags.DEFINE_string(
+  "vocab_file", None, "The vocabulary file of the model; default: beside the weights."
+)
 flags.DEFINE_bool(
   "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
 )
@@ -29,14 +34,13 @@ flags.DEFINE_bool(
   "use_one_hot_embeddings", False, "Not needed any more: the results are the same either way."
 )
 flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of the activations.")
-flags.mark_flags_as_required(
-  ["input_file", "output_file", "vocab_file", "bert_config_file", "init_checkpoint"]
-)
+flags.mark_flags_as_required(["input_file", "output_file", "init_checkpoint"])
 
 
 def main() -> None:
   """Extracts what the flags describe; nothing is written before everything was computed."""
   logging.set_verbosity(logging.INFO)
+  training_flags.find_model_files("bert_config_file", "vocab_file", "do_lower_case")
   import tqdm
 
   from bert_tf.config import BertConfig

@@ -20,7 +20,9 @@ FLAGS = flags.FLAGS
 training_flags.define_model_flags()
 flags.DEFINE_string("data_dir", None, "Directory with the files of the task.")
 flags.DEFINE_string("task_name", None, "cola, mnli, mrpc, xnli, or table for any table.")
-flags.DEFINE_string("vocab_file", None, "The vocabulary file of the model.")
+flags.DEFINE_string(
+  "vocab_file", None, "The vocabulary file of the model; default: beside the weights."
+)
 flags.DEFINE_bool(
   "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
 )
@@ -70,7 +72,7 @@ flags.DEFINE_string("test_file", None, "A table to predict; default: test.* in -
 training_flags.define_training_flags()
 training_flags.define_device_flags()
 flags.adopt_module_key_flags(training_flags)
-flags.mark_flags_as_required(["data_dir", "task_name", "vocab_file"])
+flags.mark_flags_as_required(["data_dir", "task_name"])
 
 
 def _runner(devices: DeviceOptions) -> run.ClassifierRunner:
@@ -116,6 +118,7 @@ def _runner(devices: DeviceOptions) -> run.ClassifierRunner:
 def main() -> None:
   """Checks the input, then trains, evaluates, predicts and exports."""
   logging.set_verbosity(logging.INFO)
+  training_flags.find_model_files("bert_config_file", "vocab_file", "do_lower_case")
   devices = training_flags.device_options()
   runner = _runner(devices)
   exporter = training_flags.exporter(

@@ -58,6 +58,7 @@ flags.mark_flag_as_required("input_file")
 
 def main() -> None:
   """Checks the input, then trains, evaluates and exports."""
+  training_flags.find_model_files("bert_config_file")
   from bert_tf.tasks import pretraining_run
 
   run = pretraining_run.PretrainingRun(

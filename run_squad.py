@@ -10,7 +10,9 @@ from bert_tf import script
 FLAGS = flags.FLAGS
 
 training_flags.define_model_flags()
-flags.DEFINE_string("vocab_file", None, "The vocabulary file of the model.")
+flags.DEFINE_string(
+  "vocab_file", None, "The vocabulary file of the model; default: beside the weights."
+)
 flags.DEFINE_string("train_file", None, "SQuAD JSON to train on, such as train-v1.1.json.")
 flags.DEFINE_string(
   "predict_file", None, "SQuAD JSON to answer, such as dev-v1.1.json; scored if it has answers."
@@ -53,12 +55,12 @@ flags.DEFINE_bool(
 training_flags.define_training_flags()
 training_flags.define_device_flags()
 flags.adopt_module_key_flags(training_flags)
-flags.mark_flag_as_required("vocab_file")
 
 
 def main() -> None:
   """Checks the input, then trains, predicts and exports."""
   logging.set_verbosity(logging.INFO)
+  training_flags.find_model_files("bert_config_file", "vocab_file", "do_lower_case")
   from bert_tf.serving.options import QuestionOptions
   from bert_tf.tasks.squad import run
   from bert_tf.tasks.squad.predictions import PredictionOptions

@@ -33,7 +33,7 @@ def define_model_flags() -> None:
     "bert_config_file",
     None,
     "JSON file with the configuration of the model: Google's bert_config.json or Hugging Face's"
-    " config.json.",
+    " config.json; default: the one beside --init_checkpoint.",
   )
   flags.DEFINE_string("output_dir", None, "Directory for checkpoints and results.")
   flags.DEFINE_string(
@@ -54,7 +54,45 @@ def define_model_flags() -> None:
     "At the end, export a model that takes raw text to this directory, as export_model.py does: of"
     " the best weights with --eval_steps, else of the newest.",
   )
-  flags.mark_flags_as_required(["bert_config_file", "output_dir"])
+  flags.mark_flag_as_required("output_dir")
+
+
+def find_model_files(*names: str) -> None:
+  """Sets flags that were left out from what lies beside the weights; call it first in main().
+
+  The original wants them named. Models from elsewhere, `--init_checkpoint=hf://...` among them,
+  bring their config and vocabulary along, as does the output directory of a run.
+
+  Args:
+    *names: flags that need a value: "bert_config_file", "vocab_file"; "do_lower_case" is
+      taken from the model's tokenizer_config.json, if it says.
+
+  Raises:
+    UserError: a file is neither named nor found.
+  """
+  left_out = [name for name in names if not FLAGS[name].present]
+  if not left_out:
+    return
+  from bert_tf.checkpoints import description
+
+  find = {
+    "bert_config_file": description.find_config,
+    "vocab_file": description.find_vocabulary,
+    "do_lower_case": description.stated_case,
+  }
+  places = [FLAGS[name].value for name in ("init_checkpoint", "output_dir") if name in FLAGS]
+  places = [description.local_path(place) for place in places if place]
+  for name in left_out:
+    found = (find[name](place) for place in places)
+    value = next((value for value in found if value is not None), None)
+    if value is not None:
+      logging.info("--%s=%s, as beside the weights", name, value)
+      FLAGS[name].value = value
+    elif FLAGS[name].value is None:
+      raise UserError(
+        f"--{name}: expected a file, or an --init_checkpoint that has one beside it, found"
+        " neither; name it"
+      )
 
 
 def define_training_flags() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,32 +11,33 @@ import pytest
 
 TPU = "use_tpu=False tpu_name tpu_zone gcp_project master num_tpu_cores=8"
 
-# name: a string without default; name*: the same, and required; name=value: the default.
+# name: a string without default; name*: the same, and required; name=value: the default. The
+# original requires bert_config_file and vocab_file too; here they may lie beside the weights.
 ORIGINAL = {
   "create_pretraining_data": """
     input_file* output_file* vocab_file* do_lower_case=True do_whole_word_mask=False
     max_seq_length=128 max_predictions_per_seq=20 random_seed=12345 dupe_factor=10
     masked_lm_prob=0.15 short_seq_prob=0.1""",
   "run_pretraining": f"""
-    bert_config_file* input_file* output_dir* init_checkpoint max_seq_length=128
+    bert_config_file input_file* output_dir* init_checkpoint max_seq_length=128
     max_predictions_per_seq=20 do_train=False do_eval=False train_batch_size=32 eval_batch_size=8
     learning_rate=5e-5 num_train_steps=100000 num_warmup_steps=10000 save_checkpoints_steps=1000
     iterations_per_loop=1000 max_eval_steps=100 {TPU}""",
   "run_classifier": f"""
-    data_dir* bert_config_file* task_name* vocab_file* output_dir* init_checkpoint
+    data_dir* bert_config_file task_name* vocab_file output_dir* init_checkpoint
     do_lower_case=True max_seq_length=128 do_train=False do_eval=False do_predict=False
     train_batch_size=32 eval_batch_size=8 predict_batch_size=8 learning_rate=5e-5
     num_train_epochs=3.0 warmup_proportion=0.1 save_checkpoints_steps=1000
     iterations_per_loop=1000 {TPU}""",
   "run_squad": f"""
-    bert_config_file* vocab_file* output_dir* train_file predict_file init_checkpoint
+    bert_config_file vocab_file output_dir* train_file predict_file init_checkpoint
     do_lower_case=True max_seq_length=384 doc_stride=128 max_query_length=64 do_train=False
     do_predict=False train_batch_size=32 predict_batch_size=8 learning_rate=5e-5
     num_train_epochs=3.0 warmup_proportion=0.1 save_checkpoints_steps=1000
     iterations_per_loop=1000 n_best_size=20 max_answer_length=30 verbose_logging=False
     version_2_with_negative=False null_score_diff_threshold=0.0 {TPU}""",
   "extract_features": """
-    input_file* output_file* vocab_file* bert_config_file* init_checkpoint*
+    input_file* output_file* vocab_file bert_config_file init_checkpoint*
     layers="-1,-2,-3,-4" max_seq_length=128 do_lower_case=True batch_size=32 use_tpu=False master
     num_tpu_cores=8 use_one_hot_embeddings=False""",
 }
@@ -77,3 +79,59 @@ def test_flags_of_the_original(script, root):
     name, kind, default, required = parse(word)
     assert name in found, name
     assert found[name] == [kind, default, required], name
+
+
+@pytest.mark.parametrize(
+  "arguments",
+  [
+    ["run_pretraining.py", "--input_file=x", "--output_dir=out"],
+    ["run_classifier.py", "--data_dir=x", "--task_name=mrpc", "--output_dir=out"],
+    ["run_squad.py", "--output_dir=out"],
+    [
+      "extract_features.py",
+      "--input_file=x",
+      "--output_file=y",
+      "--init_checkpoint=nowhere/x.ckpt",
+    ],
+  ],
+  ids=lambda arguments: arguments[0],
+)
+def test_a_config_must_be_named_or_found(arguments, root, tmp_path):
+  ended = subprocess.run(
+    [sys.executable, str(root / arguments[0]), *arguments[1:]],
+    capture_output=True, text=True, cwd=tmp_path, timeout=60,
+  )  # fmt: skip
+  assert ended.returncode == 1
+  assert "--bert_config_file: expected a file, or an --init_checkpoint that has one" in ended.stderr
+  assert not list(tmp_path.iterdir())
+
+
+def test_model_files_beside_the_weights(root, golden, tmp_path):
+  for file in (golden / "tiny_ckpt").iterdir():
+    shutil.copy(file, tmp_path)
+  for name in ("bert_config.json", "vocab.txt"):
+    shutil.copy(golden / name, tmp_path)
+  (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+  code = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+import run_classifier as script
+script.FLAGS(sys.argv)
+script.training_flags.find_model_files("bert_config_file", "vocab_file", "do_lower_case")
+print(script.FLAGS.bert_config_file, script.FLAGS.vocab_file, script.FLAGS.do_lower_case)
+"""
+
+  def found(*arguments: str) -> list[str]:
+    common = ["--data_dir=x", "--task_name=mrpc", "--output_dir=out"]
+    ended = subprocess.run(
+      [sys.executable, "-c", code, str(root), *common, *arguments],
+      capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    return ended.stdout.split()
+
+  config, vocabulary = str(tmp_path / "bert_config.json"), str(tmp_path / "vocab.txt")
+  checkpoint = f"--init_checkpoint={tmp_path}/bert_model.ckpt"
+  assert found(checkpoint) == [config, vocabulary, "False"]
+  # What is named is not looked for.
+  named = ["--bert_config_file=a", "--vocab_file=b", "--do_lower_case"]
+  assert found(checkpoint, *named) == ["a", "b", "True"]
