@@ -1,19 +1,21 @@
 """Requests that come at the same time are answered in one run of the model.
 
 A queue per version; threads take the oldest request and what waits with it for the same signature
-and is about as long, up to a largest batch, and wait for more for a few milliseconds at most. A
-batch takes as much time as if all in it were as long as its longest, so short texts do not run
-with long ones. Ids of different lengths are padded with 0.
+and is about as long, up to a largest batch. Where nothing else waits they give more of the kind a
+few milliseconds to come. A batch takes as much time as if all in it were as long as its longest,
+so short texts do not run with long ones. Ids of different lengths are padded with 0.
 """
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -42,22 +44,50 @@ class BatchingOptions:
   num_threads: int = 2
 
 
-# Texts of so many bytes are alike, whatever the ratio.
-_ALIKE = 32
+# Rows are alike whose sizes in bytes or ids differ by so much: a quarter, and a word or two. Of
+# sentences of SST-2 batches then are 75% tokens and 25% padding; with twice the size 61%.
+_ALIKE_RATIO, _ALIKE_BYTES = 1.25, 8
 
 
 @dataclasses.dataclass
 class _Job:
+  """A request. Its future is of the event loop that asks, or, without one, of a thread."""
+
   signature: str
   inputs: Arrays
   rows: int
   size: int
-  future: concurrent.futures.Future
+  future: asyncio.Future | concurrent.futures.Future
+  loop: asyncio.AbstractEventLoop | None = None
 
   def runs_with(self, other: _Job) -> bool:
     """Whether the two may share a batch."""
     shorter, longer = sorted((self.size, other.size))
-    return self.signature == other.signature and longer <= 2 * shorter + _ALIKE
+    return self.signature == other.signature and (longer <= _ALIKE_RATIO * shorter + _ALIKE_BYTES)
+
+
+class _Batch:
+  """Jobs that are to run together."""
+
+  def __init__(self, first: _Job, most_rows: int, lock: threading.Lock):
+    self.jobs = [first]
+    self.rows = first.rows
+    self.full = threading.Condition(lock)
+    self._most_rows = most_rows
+
+  @property
+  def is_full(self) -> bool:
+    return self.rows >= self._most_rows
+
+  def add(self, job: _Job) -> bool:
+    """Takes a job that fits; returns whether it did."""
+    if self.rows + job.rows > self._most_rows or not job.runs_with(self.jobs[0]):
+      return False
+    self.jobs.append(job)
+    self.rows += job.rows
+    if self.is_full:
+      self.full.notify()
+    return True
 
 
 class Batcher:
@@ -73,9 +103,12 @@ class Batcher:
     self.servable = servable
     self._options = options
     self._observe = observe
+    self._lock = threading.Lock()
+    self._arrived = threading.Condition(self._lock)
     self._jobs: collections.deque[_Job] = collections.deque()
+    # Those that wait for more jobs. What fits into one goes there and wakes nobody.
+    self._open: list[_Batch] = []
     self._waiting_rows = 0
-    self._changed = threading.Condition()
     self._closed = False
     self._threads = [
       threading.Thread(target=self._work, name=f"batcher-{i}", daemon=True)
@@ -86,7 +119,7 @@ class Batcher:
 
   @property
   def waiting_rows(self) -> int:
-    """Rows that wait in the queue."""
+    """Rows that wait for their run."""
     return self._waiting_rows
 
   def submit(self, signature: str, inputs: Arrays) -> concurrent.futures.Future:
@@ -95,82 +128,104 @@ class Batcher:
     Raises:
       RequestError: the inputs do not fit the signature, or the queue is full.
     """
+    future = concurrent.futures.Future()
+    self._put(_Job(signature, inputs, self._rows(signature, inputs), _longest_row(inputs), future))
+    return future
+
+  async def ask(self, signature: str, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Queues a request of an event loop and returns its outputs; errors as of `submit`."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    rows = self._rows(signature, inputs)
+    self._put(_Job(signature, inputs, rows, _longest_row(inputs), future, loop))
+    return await future
+
+  def _rows(self, signature: str, inputs: Arrays) -> int:
     rows = self.servable.check(signature, inputs)
     if rows > self._options.max_rows:
       raise RequestError(f"expected at most {self._options.max_rows} rows, found {rows}")
-    job = _Job(signature, inputs, rows, _longest_row(inputs), concurrent.futures.Future())
-    with self._changed:
+    return rows
+
+  def _put(self, job: _Job) -> None:
+    with self._lock:
       if self._closed:
         raise RequestError("this version is being unloaded; try again", "UNAVAILABLE")
-      if self._waiting_rows and self._waiting_rows + rows > self._options.max_queue:
+      if self._waiting_rows and self._waiting_rows + job.rows > self._options.max_queue:
         raise RequestError("the server is busy: its queue is full; try again", "UNAVAILABLE")
-      self._jobs.append(job)
-      self._waiting_rows += rows
-      self._changed.notify_all()  # One of them may be waiting for company of another kind.
-    return job.future
+      self._waiting_rows += job.rows
+      if not any(batch.add(job) for batch in self._open):
+        self._jobs.append(job)
+        self._arrived.notify()
 
-  def close(self) -> None:
-    """Answers what waits, then frees the model."""
-    with self._changed:
+  def close(self, seconds: float | None = None) -> bool:
+    """Answers what waits, then frees the model.
+
+    Args:
+      seconds: what is not answered by then is refused; None: there is no such limit.
+
+    Returns:
+      Whether the threads have ended; one that has not is in a run of the model.
+    """
+    with self._lock:
       self._closed = True
-      self._changed.notify_all()
+      self._arrived.notify_all()
+      for batch in self._open:
+        batch.full.notify()
+    until = None if seconds is None else time.monotonic() + seconds
     for thread in self._threads:
-      thread.join()
-    self.servable.close()
+      thread.join(None if until is None else max(0.0, until - time.monotonic()))
+    ended = not any(thread.is_alive() for thread in self._threads)
+    if ended:
+      self.servable.close()
+    else:
+      self._refuse_all()
+    return ended
+
+  def _refuse_all(self) -> None:
+    with self._lock:
+      jobs = list(self._jobs)
+      self._jobs.clear()
+    error = RequestError("the server is being stopped; ask another", "UNAVAILABLE")
+    _settle((job, error) for job in jobs)
 
   def _work(self) -> None:
     while jobs := self._take():
-      jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+      jobs = [job for job in jobs if _is_wanted(job)]
       if jobs:
-        self._answer(jobs)
+        _settle(self._answers(jobs))
 
   def _take(self) -> list[_Job]:
     """The next batch; empty when the batcher is closed and all are answered."""
-    with self._changed:
+    with self._lock:
       while not self._jobs:
         if self._closed:
           return []
-        self._changed.wait()
-      first = self._jobs.popleft()
-      until = time.monotonic() + self._options.timeout_ms / 1000
-      while True:
-        batch = self._company_of(first)
-        if sum(job.rows for job in batch) >= self._options.max_batch_size or self._closed:
-          break
-        left = until - time.monotonic()
-        if left <= 0 or not self._changed.wait(left):
-          batch = self._company_of(first)
-          break
-      taken = set(map(id, batch))
-      self._jobs = collections.deque(job for job in self._jobs if id(job) not in taken)
-      self._waiting_rows -= sum(job.rows for job in batch)
-      return batch
+        self._arrived.wait()
+      batch = _Batch(self._jobs.popleft(), self._options.max_batch_size, self._lock)
+      self._jobs = collections.deque(job for job in self._jobs if not batch.add(job))
+      # While others wait there is no time to lose.
+      if not batch.is_full and not self._jobs and not self._closed:
+        self._open.append(batch)
+        batch.full.wait(self._options.timeout_ms / 1000)
+        self._open.remove(batch)
+      self._waiting_rows -= batch.rows
+      return batch.jobs
 
-  def _company_of(self, first: _Job) -> list[_Job]:
-    """`first` and, in order, those in the queue that fit into a batch with it."""
-    batch, rows = [first], first.rows
-    for job in self._jobs:
-      if job.runs_with(first) and rows + job.rows <= self._options.max_batch_size:
-        batch.append(job)
-        rows += job.rows
-    return batch
-
-  def _answer(self, jobs: Sequence[_Job]) -> None:
+  def _answers(self, jobs: Sequence[_Job]) -> list[tuple[_Job, Arrays | Exception]]:
+    """Every job with its outputs, or with what is wrong with it."""
     try:
       outputs = self._run(jobs)
     except Exception as error:
       if len(jobs) == 1:
-        jobs[0].future.set_exception(error)
-        return
+        return [(jobs[0], error)]
       # One bad request must not spoil the others' answers.
-      for job in jobs:
-        self._answer([job])
-      return
-    start = 0
+      return [answer for job in jobs for answer in self._answers([job])]
+    answers, start = [], 0
     for job in jobs:
       stop = start + job.rows
-      job.future.set_result({name: value[start:stop] for name, value in outputs.items()})
+      answers.append((job, {name: value[start:stop] for name, value in outputs.items()}))
       start = stop
+    return answers
 
   def _run(self, jobs: Sequence[_Job]) -> dict[str, np.ndarray]:
     signature = jobs[0].signature
@@ -185,6 +240,40 @@ class Batcher:
           "INTERNAL",
         )
     return outputs
+
+
+def _is_wanted(job: _Job) -> bool:
+  """Whether somebody still waits for the answer."""
+  if job.loop:
+    return not job.future.cancelled()
+  return job.future.set_running_or_notify_cancel()
+
+
+def _settle(answers: Iterable[tuple[_Job, Arrays | Exception]]) -> None:
+  """Hands answers to those who wait.
+
+  Those of an event loop all at once: its thread holds the interpreter's lock, and to wake it for
+  every answer is to wait for that lock every time.
+  """
+  by_loop = collections.defaultdict(list)
+  for job, answer in answers:
+    by_loop[job.loop].append((job.future, answer))
+  for loop, settled in by_loop.items():
+    if loop is None:
+      _set(settled)
+    else:
+      with contextlib.suppress(RuntimeError):  # The loop has ended: nobody waits.
+        loop.call_soon_threadsafe(_set, settled)
+
+
+def _set(answers: Sequence[tuple[asyncio.Future | concurrent.futures.Future, object]]) -> None:
+  for future, answer in answers:
+    if future.done():  # Given up meanwhile.
+      continue
+    if isinstance(answer, Exception):
+      future.set_exception(answer)
+    else:
+      future.set_result(answer)
 
 
 def _longest_row(inputs: Arrays) -> int:

@@ -94,7 +94,7 @@ class GrpcApi(
       inputs = {
         key: _array(key, proto, batcher.servable, name) for key, proto in request.inputs.items()
       }
-      outputs = await asyncio.wrap_future(batcher.submit(name, inputs))
+      outputs = await batcher.ask(name, inputs)
       wanted = list(request.output_filter) or list(outputs)
       response = predict_pb2.PredictResponse()
       response.model_spec.name = self._name

@@ -97,7 +97,7 @@ class RestApi:
   async def _predict(self, request: web.Request, batcher: Batcher) -> str:
     body = await request.read()
     name, inputs, in_rows = await _run(len(body), json_format.parse_request, body, batcher.servable)
-    outputs = await asyncio.wrap_future(batcher.submit(name, inputs))
+    outputs = await batcher.ask(name, inputs)
     return await _run(sum(v.size for v in outputs.values()), _to_json, outputs, in_rows)
 
   async def _status(self, request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import ipaddress
+import os
 import signal
 import sys
 
@@ -13,8 +14,10 @@ from bert_tf.errors import UserError
 from bert_tf.serving import deployment, locate
 
 _MIB = 1 << 20
-# Requests under way get so long to be answered after a signal to stop.
-_GRACE_SECONDS = 10.0
+# After a signal to stop, the requests that wait get so long to be answered; the others are refused.
+_GRACE_SECONDS = 3.0
+# And so long to be written to their clients.
+_LAST_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Server:
   Attributes:
     port: of HTTP.
     grpc_port: of gRPC; None without.
+    ended: after the end, whether no run of the model is left that could not be waited for.
   """
 
   def __init__(self, options: ServerOptions):
@@ -85,6 +89,7 @@ class Server:
       self._metrics.batch,
     )
     self.port, self.grpc_port = options.port, None
+    self.ended = True
 
   async def __aenter__(self) -> Server:
     from aiohttp import web
@@ -96,7 +101,9 @@ class Server:
       self.name, self.versions, self._metrics, options.max_body, options.request_seconds
     )
     # The grace is for requests under way, not for connections that idle.
-    self._runner = web.AppRunner(api.app, access_log=None, shutdown_timeout=_GRACE_SECONDS)
+    self._runner = web.AppRunner(
+      api.app, access_log=None, shutdown_timeout=_GRACE_SECONDS + _LAST_SECONDS
+    )
     await self._runner.setup()
     site = web.TCPSite(self._runner, options.host, options.port)
     try:
@@ -134,14 +141,17 @@ class Server:
     await self._grpc.start()
 
   async def __aexit__(self, *unused) -> None:
-    """Stops taking requests, answers those under way, frees the model."""
-    if self._grpc:
-      await self._grpc.stop(_GRACE_SECONDS)
-    await self._runner.cleanup()
-    await asyncio.to_thread(self.versions.close)
+    """Stops taking requests, answers those under way for a few seconds, frees the model."""
+    grace = _GRACE_SECONDS + _LAST_SECONDS
+    self.ended, *_ = await asyncio.gather(
+      asyncio.to_thread(self.versions.close, _GRACE_SECONDS),
+      self._runner.cleanup(),
+      *([self._grpc.stop(grace)] if self._grpc else []),
+    )
 
 
-async def _serve(options: ServerOptions) -> None:
+async def _serve(options: ServerOptions) -> bool:
+  """Serves until a signal comes; returns whether everything has come to its end."""
   stop = asyncio.Event()
   loop = asyncio.get_running_loop()
   for number in (signal.SIGINT, signal.SIGTERM):
@@ -157,6 +167,7 @@ async def _serve(options: ServerOptions) -> None:
       print(f"  gRPC   {options.host}:{server.grpc_port}", flush=True)
     await stop.wait()
     print("stopping: answering the requests under way", flush=True)
+  return server.ended
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -213,7 +224,11 @@ def run(args: argparse.Namespace) -> None:
   # The session loader, which is the one to test with, is marked as deprecated.
   tf.get_logger().setLevel("ERROR")
   names = {field.name for field in dataclasses.fields(ServerOptions)}
-  asyncio.run(_serve(ServerOptions(**{k: v for k, v in vars(args).items() if k in names})))
+  options = ServerOptions(**{k: v for k, v in vars(args).items() if k in names})
+  if not asyncio.run(_serve(options)):
+    # A thread is in the model, where nothing can stop it; Python's own end may wait for it.
+    print("stopped in the middle of a run of the model", file=sys.stderr, flush=True)
+    os._exit(0)
 
 
 def _is_loopback(host: str) -> bool:

@@ -54,6 +54,7 @@ class VersionManager:
     self._stamps: dict[int, tuple[int, int]] = {}
     self._current: Batcher | None = None
     self._stop = threading.Event()
+    self._watcher: threading.Thread | None = None
     self.refresh()
     if self._current is None:
       reasons = "; ".join(f"{s.version}: {s.error}" for s in self._refused.values())
@@ -102,7 +103,8 @@ class VersionManager:
       while not self._stop.wait(seconds):
         self.refresh()
 
-    threading.Thread(target=look, name="version-watcher", daemon=True).start()
+    self._watcher = threading.Thread(target=look, name="version-watcher", daemon=True)
+    self._watcher.start()
 
   def batcher(self, version: int | None = None) -> Batcher:
     """What serves `version`, or the newest; raises RequestError where it is not served."""
@@ -119,13 +121,19 @@ class VersionManager:
     served = [VersionStatus(current.servable.version, "AVAILABLE")] if current else []
     return [*served, *self._refused.values()]
 
-  def close(self) -> None:
-    """Stops watching, answers what waits, and frees the model."""
+  def close(self, seconds: float | None = None) -> bool:
+    """Stops watching, answers what waits, and frees the model; see `Batcher.close`.
+
+    Requests that come while it lasts are refused as UNAVAILABLE.
+    """
     self._stop.set()
     with self._lock:
-      current, self._current = self._current, None
-    if current:
-      current.close()
+      current = self._current
+    ended = current is None or current.close(seconds)
+    if self._watcher:
+      self._watcher.join(seconds and 0.1)  # It may be loading a version, however long that takes.
+      ended = ended and not self._watcher.is_alive()
+    return ended
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -85,10 +87,10 @@ def test_short_texts_do_not_run_with_long_ones(doubler):
   doubler.gate.clear()
   batch = batcher(doubler)
   first = batch.submit("s", rows([0]))  # Keeps the only thread busy.
-  futures = [batch.submit("s", rows([1] * n)) for n in (3, 200, 4, 150)]
+  futures = [batch.submit("s", rows([1] * n)) for n in (3, 200, 4, 170)]
   doubler.gate.set()
   first.result(20)
-  assert [future.result(20)["y"].sum() for future in futures] == [6, 400, 8, 300]
+  assert [future.result(20)["y"].sum() for future in futures] == [6, 400, 8, 340]
   assert sorted(doubler.sizes) in ([(1, 1), (2, 4), (2, 200)], [(2, 200), (3, 4)])
   batch.close()
 
@@ -119,3 +121,35 @@ def test_closing_answers_what_waits(doubler):
   assert all(future.done() for future in futures)
   with pytest.raises(RequestError, match="unloaded"):
     batch.submit("s", rows([1]))
+
+
+def test_closing_waits_no_longer_than_told(doubler):
+  doubler.gate.clear()
+  batch = batcher(doubler, max_batch_size=1)
+  running, waiting = (batch.submit("s", rows([i])) for i in range(2))
+  while not running.running():
+    time.sleep(0.01)
+  assert not batch.close(0.1)
+  with pytest.raises(RequestError, match="being stopped") as error:
+    waiting.result(5)
+  assert error.value.code == "UNAVAILABLE" and not doubler.closed
+  doubler.gate.set()
+  assert running.result(20)["y"] == [[0]]
+
+
+def test_an_event_loop_gets_its_answers(doubler):
+  """Also when some of those who asked have given up."""
+  doubler.gate.clear()
+  batch = batcher(doubler)
+
+  async def ask_all():
+    tasks = [asyncio.create_task(batch.ask("s", rows([value]))) for value in (1, -1, 3, 4)]
+    await asyncio.sleep(0.2)
+    tasks[2].cancel()
+    doubler.gate.set()
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+  one, negative, cancelled, four = asyncio.run(ask_all())
+  assert one["y"] == [[2]] and four["y"] == [[8]]
+  assert isinstance(negative, RequestError) and isinstance(cancelled, asyncio.CancelledError)
+  assert batch.close()
