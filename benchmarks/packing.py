@@ -50,18 +50,20 @@ def short_documents(path: pathlib.Path) -> None:
       file.write("\n".join(sentences[start : start + 4]) + "\n\n")
 
 
-def datasets(text: pathlib.Path, directory: str, short_seq_prob: float, batch: int):
+def datasets(text: pathlib.Path, directory: str, short_seq_prob: float, args: argparse.Namespace):
   """Yields (way, tf.data.Dataset of batches, tokens_per_batch)."""
   tokenizer = FullTokenizer(DATA / "vocabs" / "bert-base-uncased-vocab.txt")
   path = f"{directory}/{text.stem}.tfrecord"
   options = InstanceOptions(dupe_factor=1, short_seq_prob=short_seq_prob)
   creation.create_pretraining_data([str(text)], [path], tokenizer, options)
-  read = pipelines.ReadOptions(batch, training=True, seed=1)
+  read = pipelines.ReadOptions(args.batch, training=True, seed=1)
+  # All batches are one window, so every way sees the same examples.
+  buckets = pipelines.LengthBuckets(window_batches=args.batches)
   padded = pipelines.pretraining_dataset([path], SPEC, read)
   yield "padded", padded, 0
   yield (
     "length buckets",
-    pipelines.example_dataset([path], SPEC, read, pipelines.LengthBuckets()),
+    pipelines.example_dataset([path], SPEC, read, buckets),
     0,
   )
   yield "pieces of 1024 tokens", padded, 1024
@@ -109,7 +111,7 @@ def compare(text: pathlib.Path, short_seq_prob: float, args: argparse.Namespace)
   with tempfile.TemporaryDirectory() as directory:
     ways = [
       Way(name, dataset, tokens, args)
-      for name, dataset, tokens in datasets(text, directory, short_seq_prob, args.batch)
+      for name, dataset, tokens in datasets(text, directory, short_seq_prob, args)
     ]
     for _ in range(args.turns):
       for way in ways:
@@ -132,8 +134,9 @@ def compare(text: pathlib.Path, short_seq_prob: float, args: argparse.Namespace)
 def main() -> None:
   """Compares the ways on both texts."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--text", choices=["both", "wikitext", "short"], default="both")
   parser.add_argument("--batch", type=int, default=32)
-  parser.add_argument("--batches", type=int, default=50)
+  parser.add_argument("--batches", type=int, default=16)
   parser.add_argument("--turns", type=int, default=2)
   parser.add_argument("--layers", type=int, default=4)
   parser.add_argument("--hidden", type=int, default=256)
@@ -143,7 +146,10 @@ def main() -> None:
   if not DATA.is_dir():
     raise SystemExit(f"error: no {DATA}; set BERT_TF_DATA")
   tf.config.threading.set_intra_op_parallelism_threads(args.threads)
-  compare(DATA / "wikitext2" / "valid_sentences.txt", 0.5, args)
+  if args.text != "short":
+    compare(DATA / "wikitext2" / "valid_sentences.txt", 0.5, args)
+  if args.text == "wikitext":
+    return
   with tempfile.TemporaryDirectory() as directory:
     path = pathlib.Path(directory) / "short_documents.txt"
     short_documents(path)
