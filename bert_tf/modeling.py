@@ -86,23 +86,29 @@ class SelfAttention(keras.layers.Layer):
       layer.build()
 
   def call(
-    self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+    self,
+    hidden: tf.Tensor,
+    bias: tf.Tensor,
+    dropout: ops.Dropout | None = None,
+    tokens: ops.TokenPlaces | None = None,
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """Mixes the values of every sequence.
 
     Args:
-      hidden: [B * S, H].
+      hidden: [B * S, H]; with `tokens` [T, H], without padding.
       bias: float32 [B, 1, 1 or S, S], see `ops.attention_bias`.
       dropout: applied to the probabilities; None at inference.
+      tokens: where the tokens are that `hidden` holds.
 
     Returns:
-      The contexts [B * S, H] and the probabilities [B, N, S, S] before dropout.
+      The contexts, as `hidden`, and the probabilities [B, N, S, S] before dropout.
     """
     config = self._config
     heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     batch, length = tf.shape(bias)[0], tf.shape(bias)[3]
 
     def split_heads(x: tf.Tensor) -> tf.Tensor:
+      x = tokens.spread(x) if tokens else x
       x = tf.reshape(x, [batch, length, heads, size])  # [B, S, N, D]
       return tf.transpose(x, [0, 2, 1, 3])  # [B, N, S, D]
 
@@ -113,7 +119,8 @@ class SelfAttention(keras.layers.Layer):
     probs = ops.attention_probs(scores, size**-0.5, bias)
     context = tf.matmul(self._weights(scores, probs, bias, dropout), value)  # [B, N, S, D]
     context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, D]
-    return tf.reshape(context, [batch * length, config.hidden_size]), probs
+    context = tf.reshape(context, [batch * length, config.hidden_size])
+    return tokens.pick(context) if tokens else context, probs
 
   def _weights(
     self, scores: tf.Tensor, probs: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None
@@ -171,10 +178,14 @@ class Attention(keras.layers.Layer):
     self._output.build()
 
   def call(
-    self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+    self,
+    hidden: tf.Tensor,
+    bias: tf.Tensor,
+    dropout: ops.Dropout | None = None,
+    tokens: ops.TokenPlaces | None = None,
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
-    context, probs = self._self(hidden, bias, dropout=dropout)
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]; `tokens` as SelfAttention."""
+    context, probs = self._self(hidden, bias, dropout=dropout, tokens=tokens)
     return self._output(context, hidden, dropout=dropout), probs
 
 
@@ -221,10 +232,14 @@ class TransformerBlock(keras.layers.Layer):
       layer.build()
 
   def call(
-    self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+    self,
+    hidden: tf.Tensor,
+    bias: tf.Tensor,
+    dropout: ops.Dropout | None = None,
+    tokens: ops.TokenPlaces | None = None,
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
-    attended, probs = self._attention(hidden, bias, dropout=dropout)
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]; `tokens` as SelfAttention."""
+    attended, probs = self._attention(hidden, bias, dropout=dropout, tokens=tokens)
     wide = self._intermediate(attended, training=dropout is not None)
     return self._output(wide, attended, dropout=dropout), probs
 
@@ -246,16 +261,23 @@ class Encoder(keras.layers.Layer):
       block.build()
 
   def call(
-    self, hidden: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None = None
+    self,
+    hidden: tf.Tensor,
+    bias: tf.Tensor,
+    dropout: ops.Dropout | None = None,
+    tokens: ops.TokenPlaces | None = None,
   ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """[B * S, H] -> the outputs [B * S, H] and the probabilities [B, N, S, S] of all layers."""
+    """[B * S, H] -> the outputs [B * S, H] and the probabilities [B, N, S, S] of all layers.
+
+    With `tokens`, see SelfAttention, [T, H] -> [T, H].
+    """
     outputs, probs = [], []
     for index, block in enumerate(self._blocks):
       block_dropout = dropout.block(index) if dropout else None
 
       def run(x: tf.Tensor, bias: tf.Tensor, block=block, dropout=block_dropout):
         # A fresh copy: the backward pass calls this again and must meet the same masks.
-        return block(x, bias, dropout=dropout.copy() if dropout else None)
+        return block(x, bias, dropout=dropout.copy() if dropout else None, tokens=tokens)
 
       if self._recompute and dropout:
         run = tf.recompute_grad(run)
@@ -332,6 +354,8 @@ class BertModel(keras.Model):
         for padding (default: all 1), and `segment_ids`, int [B, S] (default: all 0). Other
         entries are ignored. Rows that hold several sequences (`data.packing`) have besides
         `sequence_ids` and `position_ids`, int [B, S], and `cls_positions`, int [B, C].
+        With `token_places`, int [T], where in [B * S] `input_mask` is 1, dense layers leave
+        padding out, and what outputs hold there is of no account; the first place must be a token.
       training: whether to apply dropout.
       dropout_seed: int64 [2], determines the dropout masks; default: drawn at random.
 
@@ -359,8 +383,13 @@ class BertModel(keras.Model):
     positions = features.get("position_ids")
     embedded = self.embeddings(input_ids, segment_ids, position_ids=positions, dropout=dropout)
     bias = ops.attention_bias(input_mask, features.get("sequence_ids"))
-    layers, probs = self.encoder(embedded, bias, dropout=dropout)
-    layers = [unflatten(layer) for layer in layers]
+    if "token_places" in features:
+      tokens = ops.TokenPlaces.of(features["token_places"], input_mask)
+      layers, probs = self.encoder(tokens.pick(embedded), bias, dropout=dropout, tokens=tokens)
+      layers = [unflatten(tokens.spread(layer)) for layer in layers]
+    else:
+      layers, probs = self.encoder(embedded, bias, dropout=dropout)
+      layers = [unflatten(layer) for layer in layers]
     return {
       "embedding_output": unflatten(embedded),
       "encoder_layers": layers,

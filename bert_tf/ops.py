@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -85,6 +86,31 @@ def attention_bias(input_mask: tf.Tensor, sequence_ids: tf.Tensor | None = None)
     return tf.where(other, MASKED_SCORE, 0.0)[:, tf.newaxis]
   bias = (1.0 - tf.cast(input_mask, tf.float32)) * MASKED_SCORE
   return bias[:, tf.newaxis, tf.newaxis, :]
+
+
+class TokenPlaces(NamedTuple):
+  """Where the tokens of padded rows are, so that dense layers need not compute the padding.
+
+  Attributes:
+    taken: int [T], the places of tokens in [B * S].
+    source: int [B * S], which token to put in every place; in those of padding any.
+  """
+
+  taken: tf.Tensor
+  source: tf.Tensor
+
+  @classmethod
+  def of(cls, taken: tf.Tensor, input_mask: tf.Tensor) -> TokenPlaces:
+    """Adds to the places of tokens where each is to go, by a mask [B, S] of them."""
+    return cls(taken, tf.cumsum(tf.reshape(input_mask, [-1])) - 1)
+
+  def pick(self, x: tf.Tensor) -> tf.Tensor:
+    """[B * S, H] -> [T, H]."""
+    return tf.gather(x, self.taken)
+
+  def spread(self, x: tf.Tensor) -> tf.Tensor:
+    """[T, H] -> [B * S, H]."""
+    return tf.gather(x, self.source)
 
 
 def attention_probs(scores: tf.Tensor, scale: float, bias: tf.Tensor) -> tf.Tensor:

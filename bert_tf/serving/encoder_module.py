@@ -44,7 +44,7 @@ class EncoderModule(TextModule):
       [B, S, N, H].
     """
     features = self.features(text, text_pair)
-    layers = self.frozen(features)["encoder_layers"]
+    layers = self.frozen(self.compact(features))["encoder_layers"]
     vectors = tf.stack([layers[index] for index in self._layers], axis=2)
     return {
       "tokens": tf.gather(self._tokens, features["input_ids"]),

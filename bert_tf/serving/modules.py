@@ -44,6 +44,17 @@ class TextModule(tf.Module):
     # Traced once and called by all signatures: with twelve layers, tracing takes seconds.
     self.tokenize = once(self.tokenizer, tf.TensorSpec([None], tf.string))
     self.answer_ids = once(self.answers, self.tensor_specs())
+    self.answer_text = once(lambda ids: self.answers(self.compact(ids)), self.tensor_specs())
+
+  def compact(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Tells the encoder to leave out the padding of texts, where shapes may follow their lengths.
+
+    Not of ids from outside, where the mask may be anything and logits of padding are wanted too.
+    """
+    if self.text.static_length:
+      return dict(features)
+    places = tf.where(tf.reshape(features["input_mask"], [-1]) > 0)[:, 0]
+    return {**features, "token_places": _with_a_common_size(places)}
 
   def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """The outputs of this kind of model for `input_ids`, `input_mask`, `segment_ids` [B, S]."""
@@ -62,7 +73,7 @@ class TextModule(tf.Module):
     self, text: tf.Tensor, text_pair: tf.Tensor | None = None
   ) -> dict[str, tf.Tensor]:
     """The outputs for strings [B]."""
-    return self.answer_ids(self.features(text, text_pair))
+    return self.answer_text(self.features(text, text_pair))
 
   def tensor_specs(self) -> dict[str, tf.TensorSpec]:
     """The inputs of the signature `tensors`."""
@@ -114,6 +125,18 @@ class TextModule(tf.Module):
       return {**features, "tokens": tf.gather(self._tokens, features["input_ids"])}
 
     return concrete(tokenize, strings("text", "text_pair"))
+
+
+def _with_a_common_size(places: tf.Tensor) -> tf.Tensor:
+  """Repeats the first place until their number, T, has five significant bits at most.
+
+  TensorFlow's kernels for CPUs keep code and buffers for every shape that they have met. So
+  there are sixteen shapes between T and 2 T, for up to 6% more to compute.
+  """
+  count = tf.size(places)
+  doublings = sum(tf.cast(count > 16 << power, tf.int32) for power in range(1, 16))
+  step = tf.bitwise.left_shift(1, doublings)
+  return tf.pad(places, [[0, tf.math.floormod(-count, step)]])
 
 
 def once(function: Callable, *specs: object) -> Callable:

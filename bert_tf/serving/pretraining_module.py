@@ -56,7 +56,7 @@ class PretrainingModule(TextModule):
     # Stable, so the columns of the masks come first, from left to right.
     most = tf.reduce_max(tf.concat([num_masks, [1]], axis=0))
     order = tf.argsort(tf.cast(is_mask, tf.int32), axis=1, direction="DESCENDING", stable=True)
-    words, _ = self.predictions(features, order[:, :most])
+    words, _ = self.predictions(self.compact(features), order[:, :most])
     best, ids = tf.math.top_k(words, self._top_k)
     return {
       "tokens": tf.gather(self._tokens, ids),
@@ -88,7 +88,7 @@ class PretrainingModule(TextModule):
     fill = concrete(lambda text: self.fill_mask(text), strings("text"))
 
     def of_pairs(text, text_pair):
-      return self.next_sentence(self.features(text, text_pair))
+      return self.next_sentence(self.compact(self.features(text, text_pair)))
 
     def of_tensors(input_ids, input_mask, segment_ids, masked_lm_positions):
       ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}

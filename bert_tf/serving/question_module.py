@@ -102,7 +102,7 @@ class QuestionModule(TextModule):
 
     def run(begin, starts, ends):
       part = {name: value[begin : begin + _CHUNK] for name, value in features.items()}
-      logits = self.answer_ids(part)
+      logits = self.answer_text(part)
       starts = tf.concat([starts, logits["start_logits"]], axis=0)
       return begin + _CHUNK, starts, tf.concat([ends, logits["end_logits"]], axis=0)
 

@@ -67,7 +67,7 @@ class TokenClassifierModule(TextModule):
     ids, starts, ends = self.tokenizer.tokenize_with_offsets(text)
     keep = tf.minimum(ids.row_lengths(), self.text.max_seq_length - 2)
     ids, starts, ends = (head(x, keep) for x in (ids, starts, ends))
-    probabilities = self.answer_ids(self.packer(ids, ids[:, :0]))["probabilities"]
+    probabilities = self.answer_text(self.packer(ids, ids[:, :0]))["probabilities"]
     probabilities = tf.RaggedTensor.from_tensor(probabilities[:, 1:], lengths=keep).flat_values
     row = ids.value_rowids()
     ideograph = _starts_with_ideograph(text, row, starts.flat_values)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from bert_tf.errors import UserError
 from bert_tf.serving import bundle, export, locate, modules
+from bert_tf.serving.options import TextOptions
 
 
 def test_all_kinds_pass_their_check_in_a_fresh_process(exports):
@@ -106,6 +109,39 @@ def test_other_tasks_of_the_classifier(config, text_options):
   model = ClassifierModel(config, 1)
   found = modules.RegressionModule(model, text_options).answers(features)
   np.testing.assert_allclose(found["score"], model(features)["logits"][:, 0], atol=1e-6)
+
+
+def test_padding_is_left_out_and_changes_nothing(golden, config, text_options):
+  from bert_tf import checkpoints
+  from bert_tf.heads import ClassifierModel
+
+  model = ClassifierModel(config, 2)
+  checkpoints.load(model, str(golden / "tiny_heads_ckpt"))
+  module = modules.ClassifierModule(model, text_options, ["a", "b"])
+  texts = tf.constant(["the old house " * 15, "one", "", "a river and a house"])
+  features = module.features(texts)
+  compact = module.compact(features)
+  tokens = tf.reduce_sum(features["input_mask"])
+  assert tokens <= tf.size(compact["token_places"]) <= tokens + 4 < tf.size(features["input_ids"])
+  expected, found = model(features), model(compact)
+  np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-6)
+  mask = features["input_mask"].numpy() > 0
+  for layer, reference in zip(found["encoder_layers"], expected["encoder_layers"], strict=True):
+    np.testing.assert_allclose(layer.numpy()[mask], reference.numpy()[mask], atol=1e-5)
+  static = modules.ClassifierModule(
+    model, dataclasses.replace(text_options, static_length=True), ["a", "b"]
+  )
+  assert "token_places" not in static.compact(static.features(texts))
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 0), (1, 1), (32, 32), (33, 34), (129, 136)])
+def test_few_sizes_of_compact_batches(count, size):
+  mask = tf.concat([tf.ones([1, count], tf.int32), tf.zeros([1, 9], tf.int32)], axis=1)
+  compact = modules.TextModule.compact(
+    types.SimpleNamespace(text=TextOptions("")), {"input_mask": mask}
+  )
+  places = compact["token_places"].numpy()
+  assert len(places) == size and sorted(set(places)) == list(range(count))
 
 
 def test_encoder_vectors(exports, golden, config):

@@ -84,7 +84,7 @@ def test_nbest_equals_the_python_finder_on_every_question(golden, config, tokeni
       rows = tf.gather(tf.constant(table), features["input_ids"])
       return {"start_logits": rows[:, :, 0], "end_logits": rows[:, :, 1]}
 
-    module.answer_ids = logits
+    module.answer_text = logits
     rows = questions(golden, "v2")[::3]
     _, asked, contexts = zip(*rows, strict=True)
     found = tf.function(module.answer_questions, autograph=False)(

@@ -121,6 +121,6 @@ def test_schemes_with_ends(token_model, text_options, monkeypatch):
     places = next(order)
     return {"probabilities": tf.one_hot([[0, *places, 0]], 5)}
 
-  monkeypatch.setattr(module, "answer_ids", answers)
+  monkeypatch.setattr(module, "answer_text", answers)
   found = module.answers_to_text(tf.constant(["a b c d e f g"]))
   assert [e.decode() for e in found["entities"].numpy()[0]] == ["a", "b", "c d e", "f"]
