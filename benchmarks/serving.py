@@ -14,7 +14,6 @@ as a table and written as JSON (--output).
 from __future__ import annotations
 
 import argparse
-import asyncio
 import concurrent.futures
 import contextlib
 import http.client
@@ -33,7 +32,10 @@ from typing import Any
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import serving_clients  # noqa: E402
+
 DATA = pathlib.Path(os.environ.get("BERT_TF_DATA", ROOT.parent / "shared" / "data"))
 GOLDEN = ROOT / "tests" / "golden"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -110,73 +112,78 @@ def processor_seconds(process: subprocess.Popen) -> float:
   return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def _clients(port: int, count: int, seconds: float, expected: dict[str, list[float]]):
-  """Latencies of all requests, and how many failed or got another text's answer."""
-  import aiohttp
+def mixed_texts() -> list[str]:
+  """Sentences, and for every fourth one a paragraph of up to eight."""
+  sentences = texts()
+  draw = random.Random(0)
+  for start in range(0, len(sentences), 4):
+    count = draw.randint(2, 8)
+    sentences[start] = " ".join(sentences[start : start + count])
+  return sentences
 
+
+def _ask(
+  port: int, pool: list[str], args: argparse.Namespace, seconds: float
+) -> list[tuple[int, int, float, str]]:
+  """See `serving_clients.run`."""
+  bodies = [json.dumps({"instances": [text]}) for text in pool]
+  return serving_clients.run(
+    {"port": port, "path": PREDICT, "bodies": bodies, "clients": args.clients, "seconds": seconds,
+     "seed": 1}
+  )  # fmt: skip
+
+
+def _measure(
+  directory: str, size: int, expected: dict[str, list[float]], args: argparse.Namespace
+) -> dict[str, float]:
+  """One server under load: rates, latencies, wrong answers, memory before and after."""
   pool = list(expected)
-  latencies: list[float] = []
-  wrong = {"errors": 0, "mixed_up": 0}
-  until = time.monotonic() + seconds
-
-  async def one(session: aiohttp.ClientSession, seed: int) -> None:
-    draw = random.Random(seed)
-    while time.monotonic() < until:
-      text = draw.choice(pool)
-      started = time.monotonic()
-      async with session.post(PREDICT, json={"instances": [text]}) as response:
-        answer = await response.json()
-      latencies.append(time.monotonic() - started)
-      if response.status != 200:
-        wrong["errors"] += 1
-      elif (
-        np.abs(np.subtract(answer["predictions"][0]["logits"], expected[text])).max() > TOLERANCE
-      ):
-        wrong["mixed_up"] += 1
-
-  connector = aiohttp.TCPConnector(limit=count)
-  base = f"http://127.0.0.1:{port}"
-  async with aiohttp.ClientSession(base, connector=connector) as session:
-    await asyncio.gather(*(one(session, seed) for seed in range(count)))
-  return latencies, wrong
+  flags = ("--max_batch_size", str(size), "--max_queue", "4096")
+  with running_server(directory, *flags) as (process, port):
+    fresh = resident_mib(process)
+    _ask(port, pool, args, args.warmup)
+    before, cpu = resident_mib(process), processor_seconds(process)
+    answers = _ask(port, pool, args, args.seconds)
+    after, cpu = resident_mib(process), processor_seconds(process) - cpu
+  errors = [text for _, status, _, text in answers if status != 200]
+  wrong = 0
+  for number, status, _, text in answers:
+    if status == 200:
+      logits = json.loads(text)["predictions"][0]["logits"]
+      wrong += np.abs(np.subtract(logits, expected[pool[number]])).max() > TOLERANCE
+  p50, p95, p99 = np.percentile([seconds for _, _, seconds, _ in answers], [50, 95, 99]) * 1000
+  return {
+    "requests_per_second": len(answers) / args.seconds, "cpu_ms": cpu / len(answers) * 1000,
+    "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "errors": len(errors), "mixed_up": int(wrong),
+    "mib_fresh": fresh, "mib_before": before, "mib_after": after,
+  }  # fmt: skip
 
 
 def load(args: argparse.Namespace) -> dict[str, Any]:
   """Many clients at once, each answer checked."""
   results = {}
   with tempfile.TemporaryDirectory() as directory:
-    path = export_classifier(directory, 4, 256)
+    path = export_classifier(directory, args.layers, args.hidden)
     import tensorflow as tf
 
     signature = tf.saved_model.load(path).signatures["serving_default"]
+    pool = mixed_texts() if args.mixed else texts()
     expected = {
-      text: signature(text=tf.constant([text]))["logits"].numpy()[0].tolist() for text in texts()
+      text: signature(text=tf.constant([text]))["logits"].numpy()[0].tolist() for text in pool
     }
-    print(f"{'batching':<10}{'requests/s':>11}{'CPU ms each':>12}{'p50 ms':>8}{'p95':>8}{'p99':>8}"
-          f"{'errors':>8}{'mixed up':>10}{'MiB before':>12}{'after':>7}")  # fmt: skip
-    for mode, size in (("on", "32"), ("off", "1")):
-      flags = ("--max_batch_size", size, "--max_queue", "4096")
-      with running_server(directory, *flags) as (process, port):
-        asyncio.run(_clients(port, args.clients, 3, expected))  # Until all is warm.
-        before, cpu = resident_mib(process), processor_seconds(process)
-        latencies, wrong = asyncio.run(_clients(port, args.clients, args.seconds, expected))
-        after = resident_mib(process)
-        cpu = (processor_seconds(process) - cpu) / len(latencies) * 1000
-      p50, p95, p99 = np.percentile(latencies, [50, 95, 99]) * 1000
-      rate = len(latencies) / args.seconds
-      results[mode] = {
-        "requests_per_second": rate, "cpu_ms": cpu, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
-        **wrong,
-        "mib_before": before, "mib_after": after,
-      }  # fmt: skip
-      print(f"{mode:<10}{rate:>11.0f}{cpu:>12.2f}{p50:>8.1f}{p95:>8.1f}{p99:>8.1f}{wrong['errors']:>8}"
-            f"{wrong['mixed_up']:>10}{before:>12.0f}{after:>7.0f}", flush=True)  # fmt: skip
-  ratio = results["on"]["requests_per_second"] / results["off"]["requests_per_second"]
-  cpu_ratio = results["off"]["cpu_ms"] / results["on"]["cpu_ms"]
-  print(
-    f"batching gives {ratio:.1f} times the throughput, {cpu_ratio:.1f} times per processor time"
-  )
-  return {**results, "ratio": ratio, "cpu_ratio": cpu_ratio}
+    for mode in args.modes.split(","):
+      results[mode] = _measure(directory, 1 if mode == "off" else 32, expected, args)
+      print(f"batching {mode}: ", end="")
+      print(", ".join(f"{name} {value:.5g}" for name, value in results[mode].items()), flush=True)
+  if {"on", "off"} <= set(results):
+    on, off = results["on"], results["off"]
+    results["ratio"] = on["requests_per_second"] / off["requests_per_second"]
+    results["cpu_ratio"] = off["cpu_ms"] / on["cpu_ms"]
+    print(
+      f"batching gives {results['ratio']:.2f} times the throughput,"
+      f" {results['cpu_ratio']:.2f} times per processor time"
+    )
+  return results
 
 
 def malformed(draw: random.Random) -> bytes:
@@ -394,6 +401,11 @@ def main() -> None:
   parser.add_argument("what", choices=["load", "fuzz", "forward", "lengths"])
   parser.add_argument("--clients", type=int, default=64)
   parser.add_argument("--seconds", type=float, default=60)
+  parser.add_argument("--warmup", type=float, default=30, help="seconds before those")
+  parser.add_argument("--modes", default="on,off", help="batching on, off or both")
+  parser.add_argument("--mixed", action="store_true", help="sentences and paragraphs")
+  parser.add_argument("--layers", type=int, default=4)
+  parser.add_argument("--hidden", type=int, default=256)
   parser.add_argument("--requests", type=int, default=10_000)
   parser.add_argument("--repeats", type=int, default=10)
   parser.add_argument("--texts", type=int, default=128)
