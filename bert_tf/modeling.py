@@ -119,7 +119,7 @@ class SelfAttention(keras.layers.Layer):
     probs = ops.attention_probs(scores, size**-0.5, bias)
     context = tf.matmul(self._weights(scores, probs, bias, dropout), value)  # [B, N, S, D]
     context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, D]
-    context = tf.reshape(context, [batch * length, config.hidden_size])
+    context = tf.reshape(context, [-1, config.hidden_size])
     return tokens.pick(context) if tokens else context, probs
 
   def _weights(
@@ -267,10 +267,7 @@ class Encoder(keras.layers.Layer):
     dropout: ops.Dropout | None = None,
     tokens: ops.TokenPlaces | None = None,
   ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """[B * S, H] -> the outputs [B * S, H] and the probabilities [B, N, S, S] of all layers.
-
-    With `tokens`, see SelfAttention, [T, H] -> [T, H].
-    """
+    """[B * S, H] or, with `tokens`, [T, H] -> outputs and probabilities of all layers."""
     outputs, probs = [], []
     for index, block in enumerate(self._blocks):
       block_dropout = dropout.block(index) if dropout else None
@@ -354,8 +351,8 @@ class BertModel(keras.Model):
         for padding (default: all 1), and `segment_ids`, int [B, S] (default: all 0). Other
         entries are ignored. Rows that hold several sequences (`data.packing`) have besides
         `sequence_ids` and `position_ids`, int [B, S], and `cls_positions`, int [B, C].
-        With `token_places`, int [T], where in [B * S] `input_mask` is 1, dense layers leave
-        padding out, and what outputs hold there is of no account; the first place must be a token.
+        With `token_places`, int [T], where in [B * S] the mask is 1, dense layers leave padding
+        out, and what outputs hold there is of no account; the first place must be a token.
       training: whether to apply dropout.
       dropout_seed: int64 [2], determines the dropout masks; default: drawn at random.
 
@@ -383,13 +380,11 @@ class BertModel(keras.Model):
     positions = features.get("position_ids")
     embedded = self.embeddings(input_ids, segment_ids, position_ids=positions, dropout=dropout)
     bias = ops.attention_bias(input_mask, features.get("sequence_ids"))
-    if "token_places" in features:
-      tokens = ops.TokenPlaces.of(features["token_places"], input_mask)
-      layers, probs = self.encoder(tokens.pick(embedded), bias, dropout=dropout, tokens=tokens)
-      layers = [unflatten(tokens.spread(layer)) for layer in layers]
-    else:
-      layers, probs = self.encoder(embedded, bias, dropout=dropout)
-      layers = [unflatten(layer) for layer in layers]
+    places = features.get("token_places")
+    tokens = None if places is None else ops.TokenPlaces.of(places, input_mask)
+    hidden = tokens.pick(embedded) if tokens else embedded
+    layers, probs = self.encoder(hidden, bias, dropout=dropout, tokens=tokens)
+    layers = [unflatten(tokens.spread(layer) if tokens else layer) for layer in layers]
     return {
       "embedding_output": unflatten(embedded),
       "encoder_layers": layers,
