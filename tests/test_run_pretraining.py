@@ -118,8 +118,7 @@ def test_packed_sequences_take_less_padding(root, golden, tmp_path):
   create = [
     sys.executable, str(root / "create_pretraining_data.py"), "--short_seq_prob=0.9",
     f"--input_file={golden / 'corpus.txt'}", f"--output_file={tmp_path / 'short.tfrecord'}",
-    f"--vocab_file={golden / 'vocab.txt'}", "--max_seq_length=64", "--max_predictions_per_seq=10",
-    "--dupe_factor=2",
+    f"--vocab_file={golden / 'vocab.txt'}", "--dupe_factor=2",
   ]  # fmt: skip
   subprocess.run(create, check=True, capture_output=True, timeout=120)
   padding = []
@@ -127,16 +126,17 @@ def test_packed_sequences_take_less_padding(root, golden, tmp_path):
     args = flags(
       golden, tmp_path / "short.tfrecord", tmp_path / f"{packed}", do_train=True,
       num_train_steps=3, train_batch_size=16, num_warmup_steps=1, log_steps=1,
-      pack_sequences=packed, tokens_per_batch=256 if packed else 0,
+      max_seq_length=128, max_predictions_per_seq=20, pack_sequences=packed,
+      tokens_per_batch=1024,
     )  # fmt: skip
     result = run(root, **args)
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in (tmp_path / f"{packed}" / "metrics.jsonl").open()]
     assert len(lines) == 3
     padding.append(lines[-1]["padding_ratio"])
-  assert padding[1] < 0.8 * padding[0]
+  assert padding[1] < 0.7 * padding[0]
   settings = json.loads((tmp_path / "True" / "run_config.json").read_text())["hyperparameters"]
-  assert settings["pack_sequences"] and settings["tokens_per_batch"] == 256
+  assert settings["pack_sequences"] and settings["tokens_per_batch"] == 1024
 
 
 @pytest.mark.parametrize(
