@@ -97,7 +97,7 @@ def speed(text: pathlib.Path, vocab: pathlib.Path, repeats: int) -> list[dict]:
 def growth(text: pathlib.Path, vocab: pathlib.Path, largest: int) -> list[dict]:
   """Memory and time of the scale mode for 1, 4, 16, ... and `largest` times the text."""
   rows = []
-  for times in [*(4**i for i in range(math.ceil(math.log(largest, 4)))), largest]:
+  for times in [*(4**i for i in range(largest.bit_length()) if 4 ** (i + 1) <= largest), largest]:
     with repeated(text, times) as path:
       run = measure(path, vocab, dupe_factor=1, num_workers=1)
       megabytes = path.stat().st_size / 1e6
@@ -270,8 +270,8 @@ def creating(args: argparse.Namespace, texts: list[pathlib.Path]) -> list[dict]:
     return workers(texts[-1], args.vocab_file, args.workers, args.repeats)
   if not args.growth:
     return [row for text in texts for row in speed(text, args.vocab_file, args.repeats)]
-  if args.growth < 2:
-    raise SystemExit(f"error: --growth: expected at least 2, found {args.growth}")
+  if args.growth < 4:
+    raise SystemExit(f"error: --growth: expected at least 4, found {args.growth}")
   rows = growth(texts[-1], args.vocab_file, args.growth)
   if args.plot:
     plot(rows, args.plot)
