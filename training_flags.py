@@ -132,6 +132,11 @@ def define_training_flags() -> None:
 
 def _define_more_training_flags() -> None:
   flags.DEFINE_enum("optimizer", "adamw", OPTIMIZERS, "adamw, or lamb for very large batches.")
+  flags.DEFINE_bool(
+    "adam_bias_correction",
+    False,
+    "Correct the bias of AdamW's moments, as the original does not: better on few examples.",
+  )
   flags.DEFINE_float(
     "layerwise_lr_decay", 1.0, "Factor of the learning rate from each layer to the one below it."
   )
@@ -278,6 +283,7 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
     recompute_activations=FLAGS.recompute_activations,
     enable_xla=FLAGS.enable_xla,
     optimizer=FLAGS.optimizer,
+    adam_bias_correction=FLAGS.adam_bias_correction,
     layerwise_lr_decay=FLAGS.layerwise_lr_decay,
     eval_steps=FLAGS.eval_steps,
     early_stopping_patience=FLAGS.early_stopping_patience,

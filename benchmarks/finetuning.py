@@ -74,8 +74,8 @@ def read(glue: str, task: GlueTask, split: str) -> tuple[list[tuple[str, ...]], 
 
 
 def run_ours(args, task: GlueTask, seed: int, variant: str) -> dict:
-  """One run of run_classifier.py; `variant` is a dtype, with " padded" after it or not."""
-  dtype, _, padded = variant.partition(" ")
+  """One run of run_classifier.py; `variant` is a dtype and maybe "padded", "uncorrected"."""
+  dtype, *options = variant.split()
   with tempfile.TemporaryDirectory() as directory:
     command = [
       sys.executable, str(ROOT / "run_classifier.py"), *task.flags,
@@ -83,7 +83,8 @@ def run_ours(args, task: GlueTask, seed: int, variant: str) -> dict:
       f"--bert_config_file={args.config_file}", f"--vocab_file={args.vocab_file}",
       f"--max_seq_length={LENGTH}", f"--train_batch_size={BATCH}", f"--seed={seed}",
       f"--learning_rate={LEARNING_RATE}", f"--warmup_proportion={WARMUP}", f"--dtype={dtype}",
-      f"--num_train_epochs={epochs(args, task)}", f"--pad_to_max_length={bool(padded)}",
+      f"--num_train_epochs={epochs(args, task)}", f"--pad_to_max_length={'padded' in options}",
+      f"--adam_bias_correction={'uncorrected' not in options}",
       "--do_train", f"--do_eval={args.what == 'scores'}", "--save_checkpoints_steps=1000000",
       "--iterations_per_loop=5", "--log_steps=5", "--eval_batch_size=32",
     ]  # fmt: skip
@@ -115,7 +116,7 @@ def epochs(args, task: GlueTask) -> float:
   return args.steps * BATCH / len(read(args.glue, task, "train")[0])
 
 
-def run_transformers(args, task: GlueTask, seed: int, dtype: str) -> dict:
+def run_transformers(args, task: GlueTask, seed: int, variant: str) -> dict:
   """The same fine-tuning by a plain loop on torch: runs in the peers' Python."""
   import torch
   import transformers
@@ -142,8 +143,10 @@ def run_transformers(args, task: GlueTask, seed: int, dtype: str) -> dict:
     kind = torch.float32 if regression else torch.long
     return {**batch, "labels": torch.tensor([labels[i] for i in rows], dtype=kind)}
 
+  dtype, *options = variant.split()
   steps = round(len(texts) * epochs(args, task) // BATCH)
-  loops = torch_training(args, model, batch_of, len(texts), steps, dtype)
+  batches = batches_of(batch_of, len(texts), steps)
+  loops = torch_training(model, batches, steps, dtype, "uncorrected" not in options)
   result = speed(loops)
   if args.what == "scores":
     texts, labels = read(args.glue, task, "dev")
@@ -155,10 +158,21 @@ def run_transformers(args, task: GlueTask, seed: int, dtype: str) -> dict:
   return result
 
 
-def torch_training(args, model, batch_of, count: int, steps: int, dtype: str):
+def batches_of(batch_of, count: int, steps: int):
+  """So many batches of shuffled rows, epoch after epoch."""
+  import torch
+
+  order = torch.tensor([], dtype=torch.long)
+  for _ in range(steps):
+    if len(order) < BATCH:
+      order = torch.cat([order, torch.randperm(count)])
+    yield batch_of(order[:BATCH].tolist())
+    order = order[BATCH:]
+
+
+def torch_training(model, batches, steps: int, dtype: str, corrected: bool):
   """Trains as the recipe of BERT says; returns (examples, seconds) of every step."""
   import torch
-  import transformers
 
   plain = [p for n, p in model.named_parameters() if "bias" in n or "LayerNorm" in n]
   known = set(map(id, plain))
@@ -167,22 +181,26 @@ def torch_training(args, model, batch_of, count: int, steps: int, dtype: str):
     [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}],
     lr=LEARNING_RATE, eps=1e-6,
   )  # fmt: skip
-  schedule = transformers.get_linear_schedule_with_warmup(optimizer, int(steps * WARMUP), steps)
+
+  def factor(step: int) -> float:
+    t = step + 1
+    rate = min(t / max(1, int(steps * WARMUP)), (steps - t) / (steps - int(steps * WARMUP)))
+    # What torch's bias correction multiplies updates by, taken back.
+    return rate if corrected else rate * (1 - 0.9**t) / (1 - 0.999**t) ** 0.5
+
+  schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
   model.train()
-  loops, order = [], torch.tensor([], dtype=torch.long)
-  for _ in range(steps):
-    start = time.perf_counter()
-    if len(order) < BATCH:
-      order = torch.cat([order, torch.randperm(count)])
-    rows, order = order[:BATCH].tolist(), order[BATCH:]
+  loops, start = [], time.perf_counter()
+  for batch in batches:
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-      loss = model(**batch_of(rows)).loss
+      loss = model(**batch).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     schedule.step()
     optimizer.zero_grad()
     loops.append((BATCH, time.perf_counter() - start))
+    start = time.perf_counter()
   return loops
 
 

@@ -22,6 +22,7 @@ class Optimizer:
     algorithm: str = "adamw",
     weight_decay_rate: float = 0.01,
     layerwise_lr_decay: float = 1.0,
+    adam_bias_correction: bool = False,
   ):
     """Creates zero moments for `variables`; call it under the strategy's scope.
 
@@ -30,10 +31,12 @@ class Optimizer:
       algorithm: one of `training.options.OPTIMIZERS`.
       weight_decay_rate: of the variables that `names.uses_weight_decay` selects.
       layerwise_lr_decay: see `layer_rates`.
+      adam_bias_correction: see `adamw_update`.
     """
     self._variables = dict(variables)
     self._algorithm = algorithm
     self._weight_decay_rate = weight_decay_rate
+    self._bias_correction = adam_bias_correction
     self._rates = layer_rates(self._variables, layerwise_lr_decay)
 
     def zeros(suffix: str) -> dict[str, tf.Variable]:
@@ -90,7 +93,8 @@ class Optimizer:
     if self._algorithm == "lamb":
       lamb_update(variable, gradient, m, v, rate, step, weight_decay_rate=decay)
     else:
-      adamw_update(variable, gradient, m, v, rate, weight_decay_rate=decay)
+      t = step if self._bias_correction else None
+      adamw_update(variable, gradient, m, v, rate, weight_decay_rate=decay, bias_correction_step=t)
 
 
 def layer_rates(variables: Mapping[str, object], decay: float) -> dict[str, float]:

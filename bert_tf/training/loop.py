@@ -113,6 +113,7 @@ class _Run:
       options.optimizer,
       options.weight_decay,
       options.layerwise_lr_decay,
+      options.adam_bias_correction,
     )
     self._step = TrainStep(
       task,

@@ -66,6 +66,7 @@ class TrainingOptions:
     recompute_activations: trade time for memory, see `BertModel`.
     enable_xla: compile the step with XLA.
     optimizer: one of `OPTIMIZERS`.
+    adam_bias_correction: whether AdamW corrects the bias of its moments.
     layerwise_lr_decay: factor of the learning rate from each layer to the one below it.
     eval_steps: updates between evaluations; 0 for none.
     early_stopping_patience: evaluations without a better result after which to stop; 0: never.
@@ -98,6 +99,7 @@ class TrainingOptions:
   recompute_activations: bool = False
   enable_xla: bool = False
   optimizer: str = "adamw"
+  adam_bias_correction: bool = False
   layerwise_lr_decay: float = 1.0
   eval_steps: int = 0
   early_stopping_patience: int = 0

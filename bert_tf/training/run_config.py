@@ -31,6 +31,7 @@ _HYPERPARAMETERS = (
   "tokens_per_batch",
   "optimizer",
   "layerwise_lr_decay",
+  "adam_bias_correction",
   "total_training_time",
 )
 

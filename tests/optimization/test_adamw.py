@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,6 +28,30 @@ def test_equations_in_float64():
     adamw_update(variable, gradient, m_slot, v_slot, tf.constant(0.01), weight_decay_rate=0.1)
   for variable, expected in zip(variables, (w, m, v), strict=True):
     np.testing.assert_allclose(variable.numpy(), expected, rtol=2e-5, atol=2e-6)
+
+
+def test_bias_correction_is_that_of_keras():
+  """Keras' AdamW adds epsilon to the root of v before its bias is corrected, as ours does."""
+  random = np.random.default_rng(2)
+  start = random.normal(size=(5, 3))
+  reference = keras.Variable(start, dtype="float32")
+  optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.1, epsilon=1e-6)
+  optimizer.build([reference])
+  ours, m, v = (tf.Variable(x, dtype=tf.float32) for x in (start, 0 * start, 0 * start))
+  for step in range(1, 6):
+    gradient = tf.constant(random.normal(size=(5, 3)), tf.float32)
+    optimizer.apply([gradient])
+    adamw_update(
+      ours, gradient, m, v, tf.constant(0.01),
+      weight_decay_rate=0.1, bias_correction_step=tf.constant(step),
+    )  # fmt: skip
+    np.testing.assert_allclose(ours.numpy(), reference.numpy(), rtol=0, atol=1e-6)
+  # Without the correction the first updates are up to three times as long.
+  first = tf.Variable(start, dtype=tf.float32)
+  gradient = tf.ones_like(first)
+  zeros = [tf.Variable(tf.zeros_like(first)) for _ in range(2)]
+  adamw_update(first, gradient, *zeros, tf.constant(0.01), weight_decay_rate=0.0)
+  np.testing.assert_allclose(start - first.numpy(), 0.01 * 0.1 / (0.001**0.5 + 1e-6), rtol=1e-4)
 
 
 def short_schedules() -> list[dict]:
