@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import json
+import os
 import pathlib
 
 import pytest
@@ -43,11 +46,11 @@ def token_model(config):
 
 @pytest.fixture(scope="session")
 def export_kinds(golden, config, token_model):
-  """Exports one model of every kind, all checked in one fresh process.
+  """Exports one model of every kind, checked in one fresh process.
 
   Returns:
-    A function of a directory, text options and the names of further exports; it returns the
-    directories of versions by kind.
+    A function of a directory, text options, and whether all are to be checked rather than two, and
+    one in bfloat16 be added; it returns the directories of versions by kind.
   """
   from bert_tf.serving import bundle, export, modules
   from bert_tf.tasks.squad.predictions import PredictionOptions
@@ -55,7 +58,7 @@ def export_kinds(golden, config, token_model):
   heads, pretrained = str(golden / "tiny_heads_ckpt"), str(golden / "tiny_ckpt")
   prediction = PredictionOptions(version_2_with_negative=True, null_score_diff_threshold=100.0)
 
-  def export_all(root: pathlib.Path, text, with_bfloat16: bool) -> dict[str, pathlib.Path]:
+  def export_all(root: pathlib.Path, text, full: bool) -> dict[str, pathlib.Path]:
     def options(kind, dtype="float32"):
       return export.ExportOptions(str(root / kind), version=1, dtype=dtype)
 
@@ -79,7 +82,7 @@ def export_kinds(golden, config, token_model):
           pretrained, config, text, options("encoder"), layers=(-1, 0)
         ),
       }
-      if with_bfloat16:
+      if full:
         paths["bfloat16"] = export.export_classifier(
           heads, config, text, labels, options("b", "bfloat16"), pairs=True
         )
@@ -88,13 +91,42 @@ def export_kinds(golden, config, token_model):
       {name: sample for name, sample in samples.items() if name not in _COMMON}
       for samples in waiting[1:]
     ]
-    check(list(zip(paths.values(), trimmed, strict=True)))
+    bundles = list(zip(paths.values(), trimmed, strict=True))
+    check(bundles if full else bundles[:2])
     return {kind: pathlib.Path(path) for kind, path in paths.items()}
 
   return export_all
 
 
 @pytest.fixture(scope="session")
-def exports(export_kinds, text_options, tmp_path_factory) -> dict[str, pathlib.Path]:
+def export_once(export_kinds, tmp_path_factory):
+  """`export_kinds` with a name in place of a directory; processes of one run share the result."""
+
+  def export(name: str, *args) -> dict[str, pathlib.Path]:
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    root.mkdir(exist_ok=True)
+    with open(root / "lock", "w") as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      done = root / "done.json"
+      if not done.exists():
+        paths = export_kinds(root, *args)
+        done.write_text(json.dumps({kind: str(path) for kind, path in paths.items()}))
+      return {kind: pathlib.Path(path) for kind, path in json.loads(done.read_text()).items()}
+
+  return export
+
+
+@pytest.fixture(scope="session")
+def exports(export_once, text_options) -> dict[str, pathlib.Path]:
   """Directories of versions by kind; all have passed the check in a fresh process."""
-  return export_kinds(tmp_path_factory.mktemp("exports"), text_options, with_bfloat16=True)
+  return export_once("exports", text_options, True)
+
+
+@pytest.fixture(scope="session")
+def load(exports):
+  """Loads an export by its kind, each once."""
+  import tensorflow as tf
+  import tensorflow_text  # noqa: F401  Registers the ops of the tokenizer.
+
+  return functools.cache(lambda kind: tf.saved_model.load(str(exports[kind])))

@@ -28,12 +28,12 @@ def test_the_card_names_what_a_server_needs(exports):
   assert '{"instances": [{"text": "Some [MASK] text."}]}' in card
 
 
-def test_warmup_requests_can_be_answered(exports):
+def test_warmup_requests_can_be_answered(exports, load):
   prediction_log_pb2 = pytest.importorskip(
     "tensorflow_serving.apis.prediction_log_pb2", reason="needs the extra serving"
   )
   path = exports["classifier"] / "assets.extra" / "tf_serving_warmup_requests"
-  signatures = tf.saved_model.load(str(exports["classifier"])).signatures
+  signatures = load("classifier").signatures
   answered = set()
   for record in tf.data.TFRecordDataset(str(path)):
     log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
@@ -44,12 +44,12 @@ def test_warmup_requests_can_be_answered(exports):
   assert answered == {"serving_default", "pairs", "tensors", "examples", "tokenize"}
 
 
-def test_served_probabilities_equal_test_results(exports, golden):
+def test_served_probabilities_equal_test_results(load, golden):
   """The golden file was written by the original's run_classifier.py from the same checkpoint."""
   with open(golden / "glue" / "MRPC" / "test.tsv", encoding="utf-8-sig") as file:
     rows = list(csv.reader(file, delimiter="\t", quotechar=None, quoting=csv.QUOTE_NONE))[1:]
   expected = np.loadtxt(golden / "cli" / "MRPC_test_results.tsv")
-  signature = tf.saved_model.load(str(exports["classifier"])).signatures["pairs"]
+  signature = load("classifier").signatures["pairs"]
   found = signature(
     text=tf.constant([row[3] for row in rows]), text_pair=tf.constant([row[4] for row in rows])
   )
@@ -58,8 +58,8 @@ def test_served_probabilities_equal_test_results(exports, golden):
   np.testing.assert_array_equal(found["label"].numpy().astype(object), best.astype(object))
 
 
-def test_outputs_do_not_depend_on_the_company_in_a_batch(exports):
-  signature = tf.saved_model.load(str(exports["classifier"])).signatures["serving_default"]
+def test_outputs_do_not_depend_on_the_company_in_a_batch(load):
+  signature = load("classifier").signatures["serving_default"]
   texts = ["the old house", "a " * 90, "", "one more"]
   together = signature(text=tf.constant(texts))["logits"]
   for text, row in zip(texts, together, strict=True):
@@ -76,8 +76,8 @@ def test_nothing_but_the_weights_is_stored(exports, config):
   assert sum(sizes) == ClassifierModel(config, 2).count_params()
 
 
-def test_bfloat16_answers_are_near_and_its_matrices_half_as_large(exports):
-  loaded = {kind: tf.saved_model.load(str(exports[kind])) for kind in ("classifier", "bfloat16")}
+def test_bfloat16_answers_are_near_and_its_matrices_half_as_large(exports, load):
+  loaded = {kind: load(kind) for kind in ("classifier", "bfloat16")}
   text = {"text": tf.constant(["the old house"]), "text_pair": tf.constant(["is new"])}
   exact, near = (
     loaded[kind].signatures["pairs"](**text)["probabilities"] for kind in ("classifier", "bfloat16")
@@ -90,9 +90,9 @@ def test_bfloat16_answers_are_near_and_its_matrices_half_as_large(exports):
   assert kernels and set(kernels) == {tf.bfloat16}, name
 
 
-def test_pairs_decide_what_serving_default_takes(exports):
+def test_pairs_decide_what_serving_default_takes(load):
   for kind, inputs in (("classifier", {"text"}), ("bfloat16", {"text", "text_pair"})):
-    signature = tf.saved_model.load(str(exports[kind])).signatures["serving_default"]
+    signature = load(kind).signatures["serving_default"]
     assert set(signature.structured_input_signature[1]) == inputs
 
 
@@ -144,8 +144,8 @@ def test_few_sizes_of_compact_batches(count, size):
   assert len(places) == size and sorted(set(places)) == list(range(count))
 
 
-def test_encoder_vectors(exports, golden, config):
-  loaded = tf.saved_model.load(str(exports["encoder"]))
+def test_encoder_vectors(load, golden, config):
+  loaded = load("encoder")
   texts = {"text": tf.constant(["the old house", "a"]), "text_pair": tf.constant(["", ""])}
   found = loaded.signatures["token_vectors"](**texts)
   num_tokens = found["num_tokens"].numpy()

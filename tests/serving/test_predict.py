@@ -64,7 +64,7 @@ def test_masks_are_filled_alike_from_checkpoint_and_export(exports, golden):
       )
 
 
-def test_many_masks_equal_the_python_pipeline(exports, golden, config, text_options):
+def test_many_masks_equal_the_python_pipeline(load, golden, config, text_options):
   """Places with different numbers of masks in one batch."""
   import numpy as np
   import tensorflow as tf
@@ -80,7 +80,7 @@ def test_many_masks_equal_the_python_pipeline(exports, golden, config, text_opti
   features = python_pipeline.features(texts, [""] * len(texts), text_options, masks=True)
   mask_id = load_vocab(text_options.vocab_file)["[MASK]"]
   places = [np.flatnonzero(row == mask_id).tolist() for row in features["input_ids"]]
-  signature = tf.saved_model.load(str(exports["pretraining"])).signatures["fill_mask"]
+  signature = load("pretraining").signatures["fill_mask"]
   found = signature(text=tf.constant(texts))
   assert found["num_masks"].numpy().tolist() == [2, 0, 1, 3]
   for i, row in enumerate(places):

@@ -100,9 +100,9 @@ def running(model_dir):
 
 
 @pytest.fixture(scope="module")
-def reference(exports):
+def reference(load):
   """Probabilities by text, each asked alone."""
-  signature = tf.saved_model.load(str(exports["classifier"])).signatures["pairs"]
+  signature = load("classifier").signatures["pairs"]
 
   def ask(text: str, text_pair: str = "") -> np.ndarray:
     pair = {"text": tf.constant([text]), "text_pair": tf.constant([text_pair])}

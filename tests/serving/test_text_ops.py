@@ -37,9 +37,9 @@ print(json.dumps(result))
 
 
 @pytest.fixture(scope="module")
-def compatible(export_kinds, text_options, tmp_path_factory):
+def compatible(export_once, text_options):
   options = dataclasses.replace(text_options, text_ops="compatible")
-  return export_kinds(tmp_path_factory.mktemp("compatible"), options, with_bfloat16=False)
+  return export_once("compatible", options, False)
 
 
 def test_the_card_names_all_operations_that_are_not_cores(exports, compatible):
@@ -56,9 +56,9 @@ def test_the_card_names_all_operations_that_are_not_cores(exports, compatible):
 
 
 @pytest.mark.parametrize("kind", ["classifier", "tokens", "questions", "pretraining", "encoder"])
-def test_answers_are_those_of_the_default(exports, compatible, kind):
+def test_answers_are_those_of_the_default(load, compatible, kind):
   first, second = (tf.constant(column) for column in zip(*TEXTS, strict=True))
-  default, other = (tf.saved_model.load(str(kinds[kind])) for kinds in (exports, compatible))
+  default, other = load(kind), tf.saved_model.load(str(compatible[kind]))
   assert set(default.signatures) == set(other.signatures)
   for name, signature in default.signatures.items():
     known = {"text": first, "text_pair": second, "question": second, "context": first}
