@@ -70,3 +70,20 @@ def test_bad_input_is_refused_without_tensorflow(root, golden, tmp_path, flags, 
   assert result.returncode == 1
   assert message in result.stderr and result.stderr.count("error:") == 1, result.stderr
   assert not (tmp_path / "export").exists()
+
+
+def test_a_flag_that_contradicts_the_tokenizers_file_is_refused(root, golden, tmp_path):
+  (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+  flags = [
+    "--task=classification",
+    f"--init_checkpoint={tmp_path}/model.ckpt-1",
+    f"--export_dir={tmp_path}/export",
+    f"--bert_config_file={golden}/bert_config.json",
+    f"--vocab_file={golden}/vocab.txt",
+    "--labels=a,b",
+  ]
+  result = run(root, *flags, "--do_lower_case")
+  assert result.returncode == 1
+  assert "expected --do_lower_case=False, as tokenizer_config.json beside" in result.stderr
+  # Without the flag it comes as far as TensorFlow, which is out of reach.
+  assert "tensorflow" in run(root, *flags).stderr.splitlines()[-1]

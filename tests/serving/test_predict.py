@@ -92,6 +92,13 @@ def test_many_masks_equal_the_python_pipeline(load, golden, config, text_options
     np.testing.assert_allclose(found["probabilities"][i, : len(row)], best, atol=1e-5)
 
 
+def test_the_case_of_a_checkpoint_is_that_of_its_tokenizer(golden, tmp_path):
+  (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+  files = [str(golden / name) for name in ("bert_config.json", "vocab.txt")]
+  with pytest.raises(UserError, match="expected --do_lower_case=False, as tokenizer_config"):
+    fill_mask.MaskFiller(str(tmp_path), 5, *files, do_lower_case=True)
+
+
 @pytest.mark.parametrize(
   ("text", "message"),
   [("no mask", r"expected \[MASK\]"), ("word " * 200 + "[MASK]", "longest sequence")],
