@@ -141,7 +141,7 @@ def workers(text: pathlib.Path, vocab: pathlib.Path, times: int, repeats: int) -
 
 
 def plot(rows: list[dict], path: pathlib.Path) -> None:
-  """Time and memory against the size of the text, both axes logarithmic."""
+  """Time and memory against the size of the text."""
   import matplotlib
 
   matplotlib.use("Agg")
@@ -151,12 +151,16 @@ def plot(rows: list[dict], path: pathlib.Path) -> None:
   titles = {"user_s": "processor time, s", "peak_rss_mb": "peak memory, MB"}
   for axis, (name, title) in zip(axes, titles.items(), strict=True):
     values = [row[name] for row in rows]
-    axis.loglog(megabytes(rows), values, "o-")
-    # Memory that does not grow would fill the whole axis with its noise.
-    axis.set_ylim(min(values) / 3, max(values) * 3)
+    axis.plot(megabytes(rows), values, "o-")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlabel("text, MB")
     axis.set_title(f"{title}: power {exponent(rows, name):.2f}")
     axis.grid(alpha=0.3)
+  axes[0].set_yscale("log")
+  axes[0].yaxis.set_major_formatter("{x:g}")
+  # From 0: memory that does not grow would fill the whole axis with its noise.
+  axes[1].set_ylim(0, 2 * max(row["peak_rss_mb"] for row in rows))
   figure.tight_layout()
   figure.savefig(path)
 
