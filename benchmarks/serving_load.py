@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import json
 import random
+import subprocess
 import tempfile
 from typing import Any
 
@@ -44,36 +47,47 @@ def _ask(
   )  # fmt: skip
 
 
-def _measure(
-  directory: str, size: int, expected: dict[str, list[float]], args: argparse.Namespace
-) -> dict[str, float]:
-  """One server under load: rates, latencies, wrong answers, memory before and after."""
-  pool = list(expected)
-  flags = ("--max_batch_size", str(size), "--max_queue", "4096")
-  with running_server(directory, *flags) as (process, port):
-    fresh = resident_mib(process)
-    _ask(port, pool, args, args.warmup)
-    before, cpu = resident_mib(process), processor_seconds(process)
-    answers = _ask(port, pool, args, args.seconds)
-    after, cpu = resident_mib(process), processor_seconds(process) - cpu
-  errors = [text for _, status, _, text in answers if status != 200]
-  wrong = 0
-  for number, status, _, text in answers:
-    if status == 200:
-      logits = json.loads(text)["predictions"][0]["logits"]
-      wrong += np.abs(np.subtract(logits, expected[pool[number]])).max() > TOLERANCE
-  p50, p95, p99 = np.percentile([seconds for _, _, seconds, _ in answers], [50, 95, 99]) * 1000
-  return {
-    "requests_per_second": len(answers) / args.seconds, "cpu_ms": cpu / len(answers) * 1000,
-    "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "errors": len(errors), "mixed_up": int(wrong),
-    "mib_fresh": fresh, "mib_before": before, "mib_after": after,
-  }  # fmt: skip
+@dataclasses.dataclass
+class _Server:
+  """A running server and what was measured of it, all turns together."""
+
+  process: subprocess.Popen
+  port: int
+  fresh_mib: float
+  warm_mib: float = 0.0
+  cpu: float = 0.0
+  answers: list[tuple[int, int, float, str]] = dataclasses.field(default_factory=list)
+
+  def turn(self, pool: list[str], args: argparse.Namespace) -> None:
+    """Loads it for its share of the time."""
+    cpu = processor_seconds(self.process)
+    self.answers += _ask(self.port, pool, args, args.seconds / args.turns)
+    self.cpu += processor_seconds(self.process) - cpu
+
+  def figures(self, expected: dict[str, list[float]], seconds: float) -> dict[str, float]:
+    """Rates, latencies, wrong answers, memory."""
+    pool, wrong = list(expected), 0
+    for number, status, _, text in self.answers:
+      if status == 200:
+        logits = json.loads(text)["predictions"][0]["logits"]
+        wrong += np.abs(np.subtract(logits, expected[pool[number]])).max() > TOLERANCE
+    latencies = [1000 * seconds for _, _, seconds, _ in self.answers]
+    p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
+    return {
+      "requests_per_second": len(latencies) / seconds,
+      "cpu_ms": 1000 * self.cpu / len(latencies),
+      "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
+      "errors": sum(status != 200 for _, status, _, _ in self.answers),
+      "mixed_up": int(wrong),
+      "mib_fresh": self.fresh_mib, "mib_before": self.warm_mib,
+      "mib_after": resident_mib(self.process),
+    }  # fmt: skip
 
 
 def load(args: argparse.Namespace) -> dict[str, Any]:
-  """Many clients at once, each answer checked."""
-  results = {}
-  with tempfile.TemporaryDirectory() as directory:
+  """Many clients at once, each answer checked; a server with batching and one without in turns."""
+  modes = args.modes.split(",")
+  with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
     path = export_classifier(directory, args.layers, args.hidden)
     import tensorflow as tf
 
@@ -82,10 +96,22 @@ def load(args: argparse.Namespace) -> dict[str, Any]:
     expected = {
       text: signature(text=tf.constant([text]))["logits"].numpy()[0].tolist() for text in pool
     }
-    for mode in args.modes.split(","):
-      results[mode] = _measure(directory, 1 if mode == "off" else 32, expected, args)
-      print(f"batching {mode}: ", end="")
-      print(", ".join(f"{name} {value:.5g}" for name, value in results[mode].items()), flush=True)
+    servers = {}
+    for mode in modes:
+      flags = ("--max_batch_size", "1" if mode == "off" else "32", "--max_queue", "4096")
+      process, port = stack.enter_context(running_server(directory, *flags))
+      servers[mode] = server = _Server(process, port, resident_mib(process))
+      _ask(port, list(expected), args, args.warmup)
+      server.warm_mib = resident_mib(process)
+    for _ in range(args.turns):
+      for server in servers.values():
+        server.turn(list(expected), args)
+    results: dict[str, Any] = {
+      mode: server.figures(expected, args.seconds) for mode, server in servers.items()
+    }
+  for mode in modes:
+    print(f"batching {mode}: ", end="")
+    print(", ".join(f"{name} {value:.5g}" for name, value in results[mode].items()))
   if {"on", "off"} <= set(results):
     on, off = results["on"], results["off"]
     results["ratio"] = on["requests_per_second"] / off["requests_per_second"]
