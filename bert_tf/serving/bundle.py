@@ -126,6 +126,8 @@ def _write_warmup(saved: str, samples: Samples, name: str) -> None:
 def check(bundles: Sequence[tuple[str, Samples]]) -> None:
   """Loads bundles in a fresh process, through both loaders, and compares their answers.
 
+  On the CPU: the memory of a GPU belongs to the process that has computed on it first.
+
   Args:
     bundles: directory of each, and its samples as of `write`.
 
@@ -142,7 +144,13 @@ def check(bundles: Sequence[tuple[str, Samples]]) -> None:
     command = [sys.executable, script, *arguments]
     try:
       result = subprocess.run(
-        command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False, cwd=directory
+        command,
+        capture_output=True,
+        text=True,
+        timeout=_CHECK_SECONDS,
+        check=False,
+        cwd=directory,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
       )
     except subprocess.TimeoutExpired as error:
       raise UserError(f"the export did not answer within {_CHECK_SECONDS} s") from error

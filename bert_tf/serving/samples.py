@@ -40,7 +40,9 @@ _QUESTIONS = (
 
 
 def _run(model: keras.Model, features: Arrays) -> dict:
-  return model({name: tf.constant(value) for name, value in features.items()})
+  # The process that checks has no GPU: this one, which may just have trained, holds its memory.
+  with tf.device("CPU"):
+    return model({name: tf.constant(value) for name, value in features.items()})
 
 
 def _columns() -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +115,8 @@ def token_classifier(model: keras.Model, text: TextOptions, module: TextModule) 
   samples = of_texts(answers, text, pairs=False)
   del samples["pairs"]
   first, _ = _columns()
-  found = {k: v.numpy() for k, v in module.answers_to_text(tf.constant(first)).items()}
+  with tf.device("CPU"):
+    found = {k: v.numpy() for k, v in module.answers_to_text(tf.constant(first)).items()}
   return {**samples, "serving_default": ({"text": first}, found)}
 
 
