@@ -201,3 +201,17 @@ def test_activations(name):
     "linear": x,
   }[name]
   np.testing.assert_allclose(ops.get_activation(name)(x), reference, atol=2e-6)
+
+
+def test_names_let_tensorflow_fuse_gelu_into_the_product(golden):
+  """Without this order of names a forward pass in bfloat16 takes a tenth longer (oneDNN)."""
+  model = BertModel(BertConfig.from_json_file(golden / "bert_config.json"))
+  ids = tf.ones([1, 4], tf.int32)
+  features = {"input_ids": ids, "input_mask": ids, "segment_ids": ids - 1}
+  model(features)
+  graph = tf.function(lambda: model(features)["sequence_output"]).get_concrete_function().graph
+  powers = [op for op in graph.get_operations() if op.type == "Pow"]
+  assert len(powers) == model.config.num_hidden_layers
+  for power in powers:
+    bias = power.inputs[0].op
+    assert bias.type == "BiasAdd" and bias.name < power.name
