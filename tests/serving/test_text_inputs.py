@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from bert_tf.errors import UserError
 from bert_tf.serving import python_pipeline, text_inputs
-from bert_tf.serving.text_inputs import SequencePacker, TextOptions
+from bert_tf.serving.options import TextOptions
+from bert_tf.serving.text_inputs import SequencePacker
 
 
 def truncate_seq_pair(tokens_a, tokens_b, max_length):
