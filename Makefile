@@ -20,9 +20,21 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Peers have a virtual environment of their own; ARGS="--layers 2" is a quick look.
+# Peers have a virtual environment of their own. Real texts lie in GLUE: MRPC, SST-2, STS-B, CoLA. On
+# two cores all of it takes about an hour; docs/performance.md has the commands of its parts.
+GLUE ?= $(BERT_TF_DATA)/glue
+VOCAB ?= $(BERT_TF_DATA)/minilm/vocab.txt
+TEXTS = --texts $(GLUE)/SST-2/dev.tsv --vocab_file $(VOCAB)
+WITH_PEERS = --peers $(PEERS)/bin/python --json bench_out
 bench: $(VENV)/installed-test $(PEERS)/installed
-	$(BIN)/python benchmarks/step.py --peers $(PEERS)/bin/python --json bench_out/step.json $(ARGS)
+	$(BIN)/python benchmarks/step.py $(WITH_PEERS)/step.json
+	$(BIN)/python benchmarks/inference.py shape $(WITH_PEERS)/shape.json
+	$(BIN)/python benchmarks/inference.py lengths $(TEXTS) $(WITH_PEERS)/lengths.json
+	$(BIN)/python benchmarks/finetuning.py speed --glue $(GLUE) --vocab_file $(VOCAB) \
+	  $(WITH_PEERS)/finetuning.json
+	$(BIN)/python benchmarks/growth.py --json bench_out/growth.json --picture bench_out/growth.png
+	$(BIN)/python benchmarks/scaling.py --json bench_out/scaling.json
+	$(BIN)/python benchmarks/report.py bench_out
 
 $(PEERS)/installed: benchmarks/peers-requirements.txt
 	test -d $(PEERS) || $(PYTHON) -m venv $(PEERS)

@@ -55,6 +55,25 @@ def _table(text: str, label: str, pair: str | None = None, kind: str = "classifi
   return (*flags, f"--task_type={kind}", *([f"--text_pair_column={pair}"] if pair else []))
 
 
+DEFAULTS = {
+  "scores": {
+    "tasks": "mrpc,cola,sts-b",
+    "seeds": "1,2,3",
+    "contenders": "ours bfloat16,transformers bfloat16",
+  },
+  "speed": {
+    "tasks": "mrpc,sst-2",
+    "seeds": "1",
+    "contenders": "ours float32,ours bfloat16,ours bfloat16 padded,transformers float32,"
+    "transformers bfloat16",
+  },
+}
+BERT_BASE = {
+  "vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+  "intermediate_size": 3072, "type_vocab_size": 2, "max_position_embeddings": 512,
+  "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+  "initializer_range": 0.02,
+}  # fmt: skip
 TASKS = {
   "mrpc": GlueTask("MRPC", (3, 4), 0, "f1", 2, ("--task_name=mrpc",)),
   "cola": GlueTask("CoLA", (3,), 1, "matthews", 2, ("--task_name=cola",), header=False),
@@ -235,7 +254,8 @@ def run_all(args) -> dict:
           results[key] = run_ours(args, TASKS[name], int(seed), variant)
         else:
           ended = subprocess.run(
-            [args.peers, __file__, *sys.argv[1:], "--measure", f"{name},{seed},{variant}"],
+            [args.peers, __file__, *sys.argv[1:], "--config_file", args.config_file,
+             "--measure", f"{name},{seed},{variant}"],
             check=True, capture_output=True, text=True,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
           )  # fmt: skip
@@ -252,16 +272,18 @@ def main() -> None:
   parser.add_argument("what", choices=["scores", "speed"])
   parser.add_argument("--glue", required=True, help="directory with MRPC, CoLA, STS-B and SST-2")
   parser.add_argument("--init_checkpoint", help="a directory with config, vocabulary and weights")
-  parser.add_argument("--config_file", help="default: in --init_checkpoint")
+  parser.add_argument("--config_file", help="default: in --init_checkpoint; without, BERT-base")
   parser.add_argument("--vocab_file", help="default: in --init_checkpoint")
   parser.add_argument("--peers", help="Python with benchmarks/peers-requirements.txt")
-  parser.add_argument("--tasks", default="mrpc,cola,sts-b")
-  parser.add_argument("--seeds", default="1,2,3")
-  parser.add_argument("--steps", type=int, default=50, help="of `speed`")
-  parser.add_argument("--contenders", default="ours bfloat16,transformers bfloat16")
+  parser.add_argument("--tasks", help="default: mrpc,cola,sts-b, and of `speed` mrpc,sst-2")
+  parser.add_argument("--seeds", help="default: 1,2,3, and of `speed` 1")
+  parser.add_argument("--steps", type=int, default=25, help="of `speed`")
+  parser.add_argument("--contenders", help="default: all of `speed`, in bfloat16 those of `scores`")
   parser.add_argument("--json", default="bench_out/finetuning.json")
   parser.add_argument("--measure", help=argparse.SUPPRESS)
   args = parser.parse_args()
+  for name, value in DEFAULTS[args.what].items():
+    setattr(args, name, getattr(args, name) or value)
   if args.init_checkpoint:
     args.config_file = args.config_file or os.path.join(args.init_checkpoint, "config.json")
     args.vocab_file = args.vocab_file or os.path.join(args.init_checkpoint, "vocab.txt")
@@ -271,7 +293,11 @@ def main() -> None:
     return
   if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-  run_all(args)
+  with tempfile.TemporaryDirectory() as directory:
+    if not args.config_file:
+      args.config_file = os.path.join(directory, "config.json")
+      pathlib.Path(args.config_file).write_text(json.dumps(BERT_BASE))
+    run_all(args)
 
 
 if __name__ == "__main__":

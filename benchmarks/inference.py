@@ -8,6 +8,7 @@ time, the least of several turns, which is fair where other work is going on. Ou
 model; its matrix products run in turns with it in the same process. `lengths` takes the lengths of
 real sentences from --texts (SST-2's dev.tsv, or a header and a sentence a line), batch after batch
 in the order of the file, every batch as long as its longest sentence, and once all padded to 128.
+Ours gets the sentences themselves and tokenizes them, except where they are padded.
 `--peers` names a Python that has benchmarks/peers-requirements.txt.
 """
 
@@ -49,26 +50,27 @@ def fixed_batches() -> Batches:
 def sentence_batches(args: argparse.Namespace, padded: bool) -> Batches:
   """Batches of real lengths; the ids are random, as is the model."""
   random = np.random.default_rng(0)
-  lengths = json.loads(pathlib.Path(args.lengths_file).read_text())
+  texts, lengths = json.loads(pathlib.Path(args.sentences_file).read_text())
   batches = []
   for start in range(0, len(lengths) - BATCH + 1, BATCH):
     part = np.array(lengths[start : start + BATCH])
     width = LENGTH if padded else part.max()
     mask = (np.arange(width) < part[:, None]).astype(np.int32)
     ids = random.integers(5, LIMIT, mask.shape).astype(np.int32) * mask
-    batches.append({"input_ids": ids, "input_mask": mask, "segment_ids": np.zeros_like(ids)})
+    batch = {"input_ids": ids, "input_mask": mask, "segment_ids": np.zeros_like(ids)}
+    batches.append(batch if padded else {**batch, "text": np.array(texts[start : start + BATCH])})
   return batches
 
 
-def write_lengths(args: argparse.Namespace, path: str) -> None:
-  """How many tokens the first --sentences texts have, [CLS] and [SEP] included."""
+def write_sentences(args: argparse.Namespace, path: str) -> None:
+  """The first --sentences texts and how many tokens they have, [CLS] and [SEP] included."""
   from bert_tf.tokenization import FullTokenizer
 
   lines = pathlib.Path(args.texts).read_text(encoding="utf-8").splitlines()
   sentences = [line.split("\t")[0] for line in lines[1 : args.sentences + 1]]
   tokenizer = FullTokenizer(args.vocab_file, True)
   lengths = [min(LENGTH, len(tokenizer.tokenize(text)) + 2) for text in sentences]
-  pathlib.Path(path).write_text(json.dumps(lengths))
+  pathlib.Path(path).write_text(json.dumps([sentences, lengths]))
 
 
 def least_times(runs: Mapping[str, Callable[[], object]], repeat: int) -> dict[str, float]:
@@ -104,9 +106,11 @@ def measure_ours(args: argparse.Namespace, dtype: str) -> dict:
   with tempfile.TemporaryDirectory() as directory:
     options = export.ExportOptions(directory, version=1, dtype=dtype, check=False)
     loaded = tf.saved_model.load(export_classifier(args, options))
-    signature = loaded.signatures["tensors"]
+    signature, of_text = loaded.signatures["tensors"], loaded.signatures["serving_default"]
 
     def answer(batch: dict) -> object:
+      if "text" in batch:
+        return of_text(text=tf.constant(batch["text"]))
       return signature(**{name: tf.constant(value) for name, value in batch.items()})
 
     return measure(args, answer, **{"matrix products": matrix_products(tf, dtype)})
@@ -183,6 +187,7 @@ def measure_litert(args: argparse.Namespace, kind: str) -> dict:
         runner(**{
           name: np.pad(value[row : row + 1], ((0, 0), (0, LENGTH - value.shape[1])))
           for name, value in batch.items()
+          if name != "text"
         })  # fmt: skip
 
     return measure(args, answer)
@@ -250,7 +255,7 @@ def run_contender(args: argparse.Namespace, name: str) -> dict | None:
   python = args.peers if name in PEERS else sys.executable
   if not python:
     return None
-  command = [python, __file__, *sys.argv[1:], "--lengths_file", args.lengths_file]
+  command = [python, __file__, *sys.argv[1:], "--sentences_file", args.sentences_file]
   ended = subprocess.run(
     [*command, "--measure", name], capture_output=True, text=True,
     env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"},
@@ -273,7 +278,7 @@ def main() -> None:
   parser.add_argument("--repeat", type=int, default=5)
   parser.add_argument("--only", default="", help="measure only names that contain this")
   parser.add_argument("--json", help="also write the results to this file")
-  parser.add_argument("--lengths_file", help=argparse.SUPPRESS)
+  parser.add_argument("--sentences_file", help=argparse.SUPPRESS)
   parser.add_argument("--measure", choices=OURS + PEERS, help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.measure:
@@ -283,9 +288,9 @@ def main() -> None:
   if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
   with tempfile.TemporaryDirectory() as directory:
-    args.lengths_file = os.path.join(directory, "lengths.json")
+    args.sentences_file = os.path.join(directory, "sentences.json")
     if args.what == "lengths":
-      write_lengths(args, args.lengths_file)
+      write_sentences(args, args.sentences_file)
     results = {}
     for name in OURS + PEERS:
       if args.only in name and (measured := run_contender(args, name)):
