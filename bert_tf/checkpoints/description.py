@@ -131,12 +131,14 @@ def read_json(path: str | None) -> dict[str, Any]:
 
 
 def write_config_and_vocabulary(directory: str, about: Description) -> None:
-  """Writes `bert_config.json` and `vocab.txt` as in Google's releases."""
+  """Writes `bert_config.json` and `vocab.txt` as in Google's releases, and the text's case."""
   try:
     with open(os.path.join(directory, "bert_config.json"), "w", encoding="utf-8") as file:
       file.write(about.config.to_json_string())
     if about.vocabulary:
       shutil.copyfile(about.vocabulary, os.path.join(directory, "vocab.txt"))
+      with open(os.path.join(directory, "tokenizer_config.json"), "w", encoding="utf-8") as file:
+        file.write(json.dumps({"do_lower_case": about.do_lower_case}, indent=2) + "\n")
   except OSError as error:
     raise UserError(f"cannot write in {directory}: {error.strerror}") from error
 

@@ -202,6 +202,9 @@ def test_case_is_told_by_the_tokenizer_or_the_vocabulary(config, directory_of, v
   with open(f"{source}/tokenizer_config.json", "w") as file:
     json.dump({"do_lower_case": True}, file)
   assert checkpoints.describe(source).do_lower_case is True
+  # What cannot be told from the vocabulary is kept beside the weights.
+  checkpoints.convert(source, f"{source}-stripped", "tf1")
+  assert checkpoints.describe(f"{source}-stripped").do_lower_case is True
 
 
 def run_script(root, monkeypatch, *arguments):
