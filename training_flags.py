@@ -81,9 +81,9 @@ def find_model_files(*names: str) -> None:
     "do_lower_case": description.stated_case,
   }
   places = [FLAGS[name].value for name in ("init_checkpoint", "output_dir") if name in FLAGS]
-  places = [description.local_path(place) for place in places if place]
+  directories = [path for place in places if place for path in trained.directories_of(place)]
   for name in left_out:
-    found = (find[name](place) for place in places)
+    found = (find[name](directory) for directory in directories)
     value = next((value for value in found if value is not None), None)
     if value is not None:
       logging.info("--%s=%s, as beside the weights", name, value)

@@ -132,6 +132,9 @@ print(script.FLAGS.bert_config_file, script.FLAGS.vocab_file, script.FLAGS.do_lo
   config, vocabulary = str(tmp_path / "bert_config.json"), str(tmp_path / "vocab.txt")
   checkpoint = f"--init_checkpoint={tmp_path}/bert_model.ckpt"
   assert found(checkpoint) == [config, vocabulary, "False"]
+  # The best weights of a run lie in a directory of their own, below what belongs to them.
+  (tmp_path / "best").mkdir()
+  assert found(f"--init_checkpoint={tmp_path}/best") == [config, vocabulary, "False"]
   # What is named is not looked for.
   named = ["--bert_config_file=a", "--vocab_file=b", "--do_lower_case"]
   assert found(checkpoint, *named) == ["a", "b", "True"]
