@@ -32,8 +32,8 @@ def define_model_flags() -> None:
   flags.DEFINE_string(
     "bert_config_file",
     None,
-    "JSON file with the configuration of the model: Google's bert_config.json or Hugging Face's"
-    " config.json; default: the one beside --init_checkpoint.",
+    "JSON file with the configuration of the model: Google's bert_config.json, or the config.json"
+    " of Hugging Face or KerasHub; default: the one beside --init_checkpoint.",
   )
   flags.DEFINE_string("output_dir", None, "Directory for checkpoints and results.")
   flags.DEFINE_string(

@@ -26,6 +26,15 @@ _HUGGING_FACE_ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu", "relu": "relu", "tanh": "tanh", "linear": "linear",
 }  # fmt: skip
 
+# How the fields of KerasHub's BertBackbone map to ours; it has one rate for both dropouts, and the
+# activation and epsilon of the original.
+_KERAS_HUB_KEYS = {
+    "vocab_size": "vocabulary_size", "hidden_size": "hidden_dim", "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads", "intermediate_size": "intermediate_dim",
+    "hidden_dropout_prob": "dropout", "attention_probs_dropout_prob": "dropout",
+    "max_position_embeddings": "max_sequence_length", "type_vocab_size": "num_segments",
+}  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
@@ -90,7 +99,7 @@ class BertConfig:
 
   @classmethod
   def from_dict(cls, values: dict[str, Any], source: str = "config") -> BertConfig:
-    """Builds a config from a dictionary with the original's keys or Hugging Face's.
+    """Builds a config from a dictionary with the original's keys, Hugging Face's or KerasHub's.
 
     Raises:
       UserError: a key is missing or misspelt (the nearest valid name is given), or the
@@ -100,6 +109,8 @@ class BertConfig:
       raise UserError(f"{source}: expected a JSON object, found {type(values).__name__}")
     if "model_type" in values or "architectures" in values:
       values = _from_hugging_face(values, source)
+    elif isinstance(values.get("config"), dict) and "class_name" in values:
+      values = _from_keras_hub(values, source)
     names = [field.name for field in dataclasses.fields(cls)]
     known = {}
     for key, value in values.items():
@@ -117,7 +128,7 @@ class BertConfig:
 
   @classmethod
   def from_json_file(cls, path: str) -> BertConfig:
-    """Reads Google's `bert_config.json` or Hugging Face's `config.json` (model_type bert).
+    """Reads Google's `bert_config.json`, or the `config.json` of Hugging Face or KerasHub.
 
     Raises:
       UserError: there is no such file, it is not JSON, or `from_dict` refuses its content.
@@ -199,3 +210,16 @@ def _from_hugging_face(values: dict[str, Any], source: str) -> dict[str, Any]:
     )
   kept["hidden_act"] = _HUGGING_FACE_ACTIVATIONS[act]
   return kept
+
+
+def _from_keras_hub(values: dict[str, Any], source: str) -> dict[str, Any]:
+  """Says what the config.json of a KerasHub preset says, in the original's terms."""
+  if values["class_name"] != "BertBackbone":
+    raise UserError(
+      f"{source}: expected KerasHub's BertBackbone, found {values['class_name']!r}; only BERT"
+      " weights can be read"
+    )
+  try:
+    return {ours: values["config"][theirs] for ours, theirs in _KERAS_HUB_KEYS.items()}
+  except KeyError as error:
+    raise UserError(f"{source}: the key {error} of KerasHub's BertBackbone is missing") from error

@@ -47,6 +47,8 @@ def test_hugging_faces_gelu_is_the_erf_form(theirs, ours):
     ({"vocab_size": 10, "num_hidden_layers": 0}, "positive integer"),
     ({"vocab_size": 10, "hidden_dropout_prob": 1.0}, r"\[0, 1\)"),
     ({"model_type": "roberta", "vocab_size": 10}, "architecture bert, found 'roberta'"),
+    ({"class_name": "RobertaBackbone", "config": {}}, "BertBackbone, found 'RobertaBackbone'"),
+    ({"class_name": "BertBackbone", "config": {}}, "key 'vocabulary_size' of KerasHub"),
     ([], "JSON object"),
   ],
 )

@@ -101,11 +101,6 @@ def read_config(path: str) -> BertConfig:
       f"{path}: expected {' or '.join(_CONFIG_FILES)} beside the weights, found neither; name a"
       " config with --bert_config_file"
     )
-  from bert_tf.checkpoints import keras_hub
-
-  values = read_json(file)
-  if keras_hub.is_preset_config(values):
-    return keras_hub.config_of_preset(values, file)
   return BertConfig.from_json_file(file)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import numpy as np
 from bert_tf.checkpoints.description import Description, read_vocabulary
 from bert_tf.checkpoints.reader import Weights
 from bert_tf.checkpoints.tables import HEADS_BIAS, HEADS_IN, HEADS_OUT, TRANSPOSED, Layout, Table
-from bert_tf.checkpoints.tensor_files import Hdf5File, Shape, damaged
+from bert_tf.checkpoints.tensor_files import Hdf5File, Shape
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 
@@ -81,39 +79,6 @@ def find(path: str) -> str | None:
   return path if path.endswith(".weights.h5") and os.path.isfile(path) else None
 
 
-def is_preset_config(values: Mapping[str, Any]) -> bool:
-  """Whether the content of a `config.json` is KerasHub's."""
-  return "class_name" in values and isinstance(values.get("config"), dict)
-
-
-def config_of_preset(values: Mapping[str, Any], source: str) -> BertConfig:
-  """Turns the `config.json` of a preset into a BertConfig.
-
-  Raises:
-    UserError: it is that of another architecture than BERT.
-  """
-  if values["class_name"] != "BertBackbone":
-    raise UserError(
-      f"{source}: expected KerasHub's BertBackbone, found {values['class_name']!r}; only BERT"
-      " weights can be read"
-    )
-  config = values["config"]
-  try:
-    return BertConfig(
-      vocab_size=config["vocabulary_size"],
-      hidden_size=config["hidden_dim"],
-      num_hidden_layers=config["num_layers"],
-      num_attention_heads=config["num_heads"],
-      intermediate_size=config["intermediate_dim"],
-      hidden_dropout_prob=config["dropout"],
-      attention_probs_dropout_prob=config["dropout"],
-      max_position_embeddings=config["max_sequence_length"],
-      type_vocab_size=config["num_segments"],
-    )
-  except KeyError as error:
-    raise UserError(f"{source}: the key {error} of KerasHub's BertBackbone is missing") from error
-
-
 class Reader:
   """Reads the tensors of a KerasHub model one at a time, by the original's names."""
 
@@ -126,7 +91,8 @@ class Reader:
     self.shapes: dict[str, Shape] = {}
     self.refused: dict[str, str] = {}
     if os.path.isdir(path):
-      _check_architecture(path)
+      # Presets of other models are refused by name, before their weights are found not to fit.
+      BertConfig.from_json_file(os.path.join(path, "config.json"))
       self._add(os.path.join(path, BACKBONE_FILE), is_task=False)
       task = os.path.join(path, TASK_FILE)
       if os.path.isfile(task):
@@ -151,18 +117,6 @@ class Reader:
     """Returns a tensor in the original's layout; raises UserError where it is damaged."""
     file, key, layout = self._sources[name]
     return layout.from_theirs(file.read(key))
-
-
-def _check_architecture(preset: str) -> None:
-  """Refuses presets of other models by name, before their weights are found not to fit."""
-  path = os.path.join(preset, "config.json")
-  try:
-    with open(path, encoding="utf-8") as file:
-      values = json.load(file)
-  except (OSError, ValueError) as error:
-    raise damaged(path, "the config of a KerasHub preset", error) from error
-  if isinstance(values, dict) and is_preset_config(values):
-    config_of_preset(values, path)
 
 
 def open_model(model: Any) -> Reader:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bert_tf import checkpoints, heads
+from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.modeling import BertModel
 
@@ -98,6 +99,9 @@ def test_config_and_vocabulary_of_a_preset(config, vocabulary, directory_of, tmp
   checkpoints.convert(directory_of("source", BertModel(config)), preset, "keras_hub")
   about = checkpoints.describe(preset)
   assert about.config == config
+  # As the scripts read it, which look beside the weights for files.
+  found = checkpoints.description.find_config(preset)
+  assert BertConfig.from_json_file(found) == config
   assert about.do_lower_case is True
   with open(about.vocabulary, encoding="utf-8") as file:
     assert file.read().splitlines() == vocabulary
