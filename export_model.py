@@ -61,6 +61,12 @@ flags.DEFINE_enum(
 flags.DEFINE_list(
   "lite", [], "LiteRT files to write beside it: float32, float16 and int8, or some of them."
 )
+flags.DEFINE_list(
+  "lite_lengths",
+  [],
+  "Lengths of sequences that the LiteRT files compute without padding to max_seq_length; default:"
+  " 16, 32, 64, and so on. Each takes memory of the runtime for a copy of the encoder.",
+)
 flags.DEFINE_bool("check", True, "Load the export in a fresh process and compare its answers.")
 flags.mark_flags_as_required(["task", "init_checkpoint", "export_dir"])
 
@@ -74,11 +80,12 @@ def _labels() -> tuple[str, ...]:
     return tuple(line.strip() for line in file if line.strip())
 
 
-def _layers() -> tuple[int, ...]:
+def _numbers(flag: str) -> tuple[int, ...]:
+  values = FLAGS[flag].value
   try:
-    return tuple(int(layer) for layer in FLAGS.layers)
+    return tuple(int(value) for value in values)
   except ValueError as error:
-    raise UserError(f"expected --layers as numbers, found {','.join(FLAGS.layers)}") from error
+    raise UserError(f"expected --{flag} as numbers, found {','.join(values)}") from error
 
 
 def _question_options() -> QuestionOptions:
@@ -98,7 +105,12 @@ def main() -> None:
       task=FLAGS.task,
       init_checkpoint=FLAGS.init_checkpoint,
       options=ExportOptions(
-        FLAGS.export_dir, FLAGS.version, FLAGS.dtype, FLAGS.check, tuple(FLAGS.lite)
+        FLAGS.export_dir,
+        FLAGS.version,
+        FLAGS.dtype,
+        FLAGS.check,
+        tuple(FLAGS.lite),
+        _numbers("lite_lengths"),
       ),
       bert_config_file=FLAGS.bert_config_file,
       vocab_file=FLAGS.vocab_file,
@@ -110,7 +122,7 @@ def main() -> None:
       pairs=FLAGS.pairs,
       question=_question_options(),
       top_k=FLAGS.top_k,
-      layers=_layers(),
+      layers=_numbers("layers"),
     )
   )
   print(runner.export())

@@ -86,13 +86,15 @@ def least_times(runs: Mapping[str, Callable[[], object]], repeat: int) -> dict[s
   return best
 
 
-def measure(args: argparse.Namespace, answer: Callable[[dict], object], **more) -> dict:
+def measure(
+  args: argparse.Namespace, answer: Callable[[dict], object], pads: bool = True, **more
+) -> dict:
   """Times of a function of one batch, on the batches that were asked for."""
   if args.what == "shape":
     [batch] = fixed_batches()
     return least_times({"forward": lambda: answer(batch), **more}, args.repeat)
   runs = {}
-  for name, padded in (("as long as needed", False), ("padded to 128", True)):
+  for name, padded in (("as long as needed", False), ("padded to 128", True))[: 1 + pads]:
     batches = sentence_batches(args, padded)
     runs[name] = lambda batches=batches: [answer(batch) for batch in batches]
   return least_times(runs, args.repeat)
@@ -125,7 +127,7 @@ def one_thread():
   return tf
 
 
-def export_classifier(args: argparse.Namespace, options, static: bool = False) -> str:
+def export_classifier(args: argparse.Namespace, options) -> str:
   """BERT-base with random weights, exported."""
   from bert_tf.config import BertConfig
   from bert_tf.heads import ClassifierModel
@@ -134,7 +136,7 @@ def export_classifier(args: argparse.Namespace, options, static: bool = False) -
 
   size = len(load_vocab(args.vocab_file))
   config = BertConfig(size, HIDDEN, LAYERS, HIDDEN // 64, 4 * HIDDEN, type_vocab_size=2)
-  text = export.TextOptions(args.vocab_file, True, LENGTH, static)
+  text = export.TextOptions(args.vocab_file, True, LENGTH)
   model = ClassifierModel(config, 2)
   return export.export_classifier(model, config, text, ["no", "yes"], options)
 
@@ -169,28 +171,21 @@ def matrix_products(tf, dtype: str) -> Callable[[], object]:
 
 
 def measure_litert(args: argparse.Namespace, kind: str) -> dict:
-  """A LiteRT file, which takes one sequence of the full length at a time, by its runtime."""
+  """A LiteRT file, which takes one sequence at a time and pads it to the next length, by LiteRT."""
   import contextlib
 
   with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(sys.stderr):
-    from bert_tf.serving import export
+    from bert_tf.serving import export, lite
 
     options = export.ExportOptions(directory, version=1, check=False, lite=(kind,))
-    path = export_classifier(args, options, static=True)
-    [file] = pathlib.Path(path).rglob("*.tflite")
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(str(file), num_threads=1).get_signature_runner()
+    [file] = pathlib.Path(export_classifier(args, options)).rglob("*.tflite")
+    model = lite.LiteModel(file)
 
     def answer(batch: dict) -> None:
       for row in range(BATCH):
-        runner(**{
-          name: np.pad(value[row : row + 1], ((0, 0), (0, LENGTH - value.shape[1])))
-          for name, value in batch.items()
-          if name != "text"
-        })  # fmt: skip
+        model({name: value[row : row + 1] for name, value in batch.items() if name != "text"})
 
-    return measure(args, answer)
+    return measure(args, answer, pads=False)
 
 
 def torch_model():
@@ -293,9 +288,6 @@ def main() -> None:
       write_sentences(args, args.sentences_file)
     results = {}
     for name in OURS + PEERS:
-      # A LiteRT file has one length: for short sentences one would export another.
-      if args.what == "lengths" and name.startswith("litert"):
-        continue
       if args.only in name and (measured := run_contender(args, name)):
         results[name] = measured
         for what, milliseconds in measured.items():

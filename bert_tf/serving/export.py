@@ -19,6 +19,7 @@ from bert_tf.serving.options import (
   QuestionOptions,
   TextOptions,
   check_labels,
+  signature_lengths,
 )
 from bert_tf.serving.pretraining_module import PretrainingModule
 from bert_tf.serving.question_module import QuestionModule
@@ -248,24 +249,29 @@ def _write(
 
   def finish(saved: str) -> None:
     if options.lite:
-      _write_lite(module, os.path.join(saved, "lite"), options.lite)
+      _write_lite(module, os.path.join(saved, "lite"), options)
 
   return bundle.write(module, signatures, assets, checked, options, finish)
 
 
-def _write_lite(module: modules.TextModule, directory: str, kinds: Sequence[str]) -> None:
+def _write_lite(module: modules.TextModule, directory: str, options: ExportOptions) -> None:
   """Writes LiteRT files and what was measured of them."""
+  longest = module.text.max_seq_length
+  lengths = signature_lengths(options.lite_lengths, longest)
   text = dataclasses.replace(module.text, static_length=True)
   features = python_pipeline.features(*zip(*samples.TEXTS, strict=True), text)
-  reports = lite.export_lite(module, directory, features, kinds)
+  reports = lite.export_lite(module, directory, features, options.lite, lengths)
   with atomic_writer(os.path.join(directory, "README.md")) as file:
     file.write(
-      "# LiteRT\n\nMeasured by the LiteRT runtime on one thread of the exporting machine.\n"
+      "# LiteRT\n\nEvery file has a signature `length_N` for sequences of N tokens, to be padded"
+      f" to it: {', '.join(map(str, lengths))}. All of them use the same weights.\n\n"
+      "Measured by the LiteRT runtime on one thread of the exporting machine:\n\n"
+      "| file | MiB | largest difference from the model's outputs |"
+      f"{''.join(f' ms for {length} tokens |' for length in lengths)}\n"
+      f"|{'---|' * (3 + len(lengths))}\n"
     )
     file.writelines(
-      f"\n- `{os.path.basename(report.path)}`: {report.size / 2**20:.1f} MiB, outputs within"
-      f" {report.difference:.2g} of the model's, {report.milliseconds:.1f} ms for a sequence of"
-      f" {text.max_seq_length}"
+      f"| {os.path.basename(report.path)} | {report.size / 2**20:.1f} | {report.difference:.2g} |"
+      f"{''.join(f' {report.milliseconds[length]:.1f} |' for length in lengths)}\n"
       for report in reports
     )
-    file.write("\n")

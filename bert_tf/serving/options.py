@@ -79,6 +79,8 @@ class ExportOptions:
     dtype: type of the matrix products, "float32" or "bfloat16"; answers are float32 always.
     check: load the bundle in a fresh process and compare its answers before it gets its name.
     lite: which LiteRT files to put beside the graph, of `LITE_KINDS`.
+    lite_lengths: the lengths of sequences that these compute, the longest one always among them;
+      empty: 16, twice that, and so on.
   """
 
   export_dir: str
@@ -86,6 +88,7 @@ class ExportOptions:
   dtype: str = "float32"
   check: bool = True
   lite: tuple[str, ...] = ()
+  lite_lengths: tuple[int, ...] = ()
 
   def target(self) -> str:
     """The directory to write; raises UserError where the version is taken or no version."""
@@ -130,6 +133,25 @@ def check_lite(kinds: Sequence[str]) -> None:
     if kind not in LITE_KINDS:
       raise UserError(f"expected --lite to be of {', '.join(LITE_KINDS)}, found {kind!r}")
   _check_library("ai_edge_litert", "the LiteRT runtime", "bert_tf[litert]")
+
+
+def signature_lengths(lengths: Sequence[int], longest: int) -> list[int]:
+  """The lengths of the signatures of a LiteRT file, ascending, the last one `longest`.
+
+  Args:
+    lengths: those asked for; empty: 16, twice that, and so on.
+    longest: the model's max_seq_length.
+
+  Raises:
+    UserError: a length is none.
+  """
+  for length in lengths:
+    if not 1 <= length <= longest:
+      raise UserError(
+        f"--lite_lengths: expected numbers from 1 to max_seq_length ({longest}), found {length}"
+      )
+  doubled = [16 << power for power in range(longest.bit_length()) if 16 << power < longest]
+  return sorted({*(lengths or doubled), longest})
 
 
 def _check_library(name: str, what: str, distribution: str) -> None:

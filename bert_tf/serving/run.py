@@ -13,6 +13,7 @@ from bert_tf.serving.options import (
   QuestionOptions,
   TextOptions,
   check_labels,
+  signature_lengths,
 )
 from bert_tf.tokenization import load_vocab
 
@@ -69,6 +70,7 @@ class ExportRunner:
     if not self._labels and flags.task in ("classification", "multilabel", "tokens"):
       self._labels = tuple(trained.labels(checkpoint))
     check_labels(self._labels, flags.task)
+    signature_lengths(flags.options.lite_lengths, self._text.max_seq_length)
     flags.options.check_possible()
     self._flags = flags
 
