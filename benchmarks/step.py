@@ -14,68 +14,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
-VOCABULARY, HIDDEN, INTERMEDIATE, HEADS = 30522, 768, 3072, 12
+import step_peers
+from step_tools import (
+  HEADS,
+  HIDDEN,
+  INTERMEDIATE,
+  VOCABULARY,
+  numpy_batch,
+  one_thread,
+  peak_memory,
+  take_turns,
+)
+
 OURS = ("ours float32", "ours bfloat16")
 PEERS = (
   "keras_hub float32",
   "keras_hub mixed_bfloat16",
+  "model_garden float32",
+  "model_garden mixed_bfloat16",
   "transformers float32",
   "transformers bfloat16",
 )
-
-
-def numpy_batch(args) -> dict:
-  """Random features under the original's names."""
-  import numpy as np
-
-  random = np.random.default_rng(0)
-  batch, length, predictions = args.batch, args.length, args.predictions
-
-  def ids(limit: int, *shape: int):
-    return random.integers(0, limit, shape).astype(np.int32)
-
-  return {
-    "input_ids": ids(VOCABULARY, batch, length),
-    "input_mask": np.ones([batch, length], np.int32),
-    "segment_ids": ids(2, batch, length),
-    "masked_lm_positions": np.sort(ids(length, batch, predictions)),
-    "masked_lm_ids": ids(VOCABULARY, batch, predictions),
-    "masked_lm_weights": np.ones([batch, predictions], np.float32),
-    "next_sentence_labels": ids(2, batch, 1),
-  }
-
-
-def peak_memory() -> int:
-  """Peak resident memory of this process so far, MiB."""
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
-def take_turns(contenders: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
-  """Least processor time of every contender, seconds; the first turn warms up."""
-  best = {}
-  for turn in range(repeat + 1):
-    for name, run in contenders.items():
-      start = time.process_time()
-      run()
-      seconds = time.process_time() - start
-      if turn:
-        best[name] = min(best.get(name, seconds), seconds)
-  return best
-
-
-def one_thread():
-  """TensorFlow, on one thread."""
-  import tensorflow as tf
-
-  tf.config.threading.set_intra_op_parallelism_threads(1)
-  tf.config.threading.set_inter_op_parallelism_threads(1)
-  return tf
 
 
 def measure_ours(args, dtype: str) -> dict:
@@ -162,107 +125,6 @@ def matrix_products(args, dtype: str, training: bool) -> Callable[[], object]:
   return lambda: run(operands).numpy()
 
 
-def measure_keras_hub(args, dtype: str) -> dict:
-  """keras-hub's encoder and masked-LM head on TensorFlow, with Keras' Adam."""
-  tf = one_thread()
-  import keras
-  import keras_hub
-
-  keras.config.set_dtype_policy(dtype)
-  encoder = keras_hub.models.BertBackbone(
-    vocabulary_size=VOCABULARY, num_layers=args.layers, num_heads=HEADS, hidden_dim=HIDDEN,
-    intermediate_dim=INTERMEDIATE, dropout=0.1, max_sequence_length=512, num_segments=2,
-  )  # fmt: skip
-  words = keras_hub.layers.MaskedLMHead(
-    vocabulary_size=VOCABULARY, token_embedding=encoder.token_embedding
-  )
-  pairs = keras.layers.Dense(2)
-  optimizer = keras.optimizers.Adam(1e-5, global_clipnorm=1.0)
-  batch = {name: tf.constant(value) for name, value in numpy_batch(args).items()}
-  inputs = {
-    "token_ids": batch["input_ids"],
-    "padding_mask": batch["input_mask"],
-    "segment_ids": batch["segment_ids"],
-  }
-
-  def cross_entropy(labels, logits):
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))
-    return tf.reduce_mean(losses)
-
-  def loss():
-    outputs = encoder(inputs, training=True)
-    logits = words(outputs["sequence_output"], mask_positions=batch["masked_lm_positions"])
-    labels = tf.reshape(batch["next_sentence_labels"], [-1])
-    return cross_entropy(batch["masked_lm_ids"], logits) + cross_entropy(
-      labels, pairs(outputs["pooled_output"])
-    )
-
-  loss()
-  variables = encoder.trainable_variables + pairs.trainable_variables
-  known = {id(v) for v in variables}
-  variables += [v for v in words.trainable_variables if id(v) not in known]
-  optimizer.build(variables)
-
-  @tf.function(autograph=False)
-  def step():
-    with tf.GradientTape() as tape:
-      value = loss()
-    gradients = tape.gradient(value, [v.value for v in variables])
-    optimizer.apply_gradients(
-      [(tf.convert_to_tensor(g), v) for g, v in zip(gradients, variables, strict=True)]
-    )
-    return value
-
-  forward = tf.function(lambda: encoder(inputs, training=False)["pooled_output"], autograph=False)
-  step()
-  memory = peak_memory()
-  contenders = {"step": lambda: step().numpy(), "forward": lambda: forward()}
-  return {"seconds": take_turns(contenders, args.repeat), "peak_mib": memory}
-
-
-def measure_transformers(args, dtype: str) -> dict:
-  """transformers on torch, bfloat16 by autocast, with torch's AdamW."""
-  import torch
-  import transformers
-
-  torch.set_num_threads(1)
-  config = transformers.BertConfig(num_hidden_layers=args.layers)
-  model = transformers.BertForPreTraining(config)
-  optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
-  batch = {k: torch.from_numpy(v) for k, v in numpy_batch(args).items()}
-  labels = torch.full((args.batch, args.length), -100)
-  positions = batch["masked_lm_positions"].long()
-  labels.scatter_(1, positions, batch["masked_lm_ids"].long())
-  inputs = {
-    "input_ids": batch["input_ids"].long(),
-    "attention_mask": batch["input_mask"],
-    "token_type_ids": batch["segment_ids"].long(),
-  }
-  pairs = batch["next_sentence_labels"].long()[:, 0]
-
-  def autocast():
-    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
-
-  def step():
-    model.train()
-    with autocast():
-      loss = model(**inputs, labels=labels, next_sentence_label=pairs).loss
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-
-  def forward():
-    model.eval()
-    with torch.no_grad(), autocast():
-      model.bert(**inputs)
-
-  step()
-  memory = peak_memory()
-  contenders = {"step": step, "forward": forward}
-  return {"seconds": take_turns(contenders, args.repeat), "peak_mib": memory}
-
-
 def run_contender(name: str, argv: list[str], peers: str | None) -> dict | None:
   """Measures one contender in a process of its own; None where it is not installed."""
   python = peers if peers and name.startswith("transformers") else sys.executable
@@ -309,7 +171,7 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
   if args.measure:
     system, dtype = args.measure.split()
-    measure = globals()[f"measure_{system}"]
+    measure = measure_ours if system == "ours" else getattr(step_peers, f"measure_{system}")
     print(json.dumps(measure(args, dtype)))
     return
   names = [name for name in OURS + PEERS if args.only in name]
