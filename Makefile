@@ -32,6 +32,8 @@ bench: $(VENV)/installed-test $(PEERS)/installed
 	$(BIN)/python benchmarks/inference.py lengths $(TEXTS) $(WITH_PEERS)/lengths.json
 	$(BIN)/python benchmarks/finetuning.py speed --glue $(GLUE) --vocab_file $(VOCAB) \
 	  $(WITH_PEERS)/finetuning.json
+	$(BIN)/python benchmarks/tokenization.py --output bench_out/tokenization.json
+	$(BIN)/python benchmarks/data_creation.py --json bench_out/data_creation.json
 	$(BIN)/python benchmarks/growth.py --json bench_out/growth.json --picture bench_out/growth.png
 	$(BIN)/python benchmarks/scaling.py --json bench_out/scaling.json
 	$(BIN)/python benchmarks/report.py bench_out

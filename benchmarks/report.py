@@ -32,7 +32,8 @@ def rows(directory: pathlib.Path) -> list[Row]:
     found.append(("forward, 8 x 128", who, result["forward"] / 1000, None))
   for who, result in read(directory, "lengths.json").items():
     for padding, what in (("as long as needed", ""), ("padded to 128", ", padded")):
-      found.append(("SST-2, all sentences", who + what, result[padding] / 1000, None))
+      if padding in result:
+        found.append(("SST-2, all sentences", who + what, result[padding] / 1000, None))
   for key, result in read(directory, "finetuning.json").items():
     kind, task, who = key.rsplit(" ", 1)[0].split(" ", 2)
     if kind == "speed":
