@@ -1,11 +1,12 @@
-"""How much faster two worker processes train than one, over batch and accumulation.
+"""How much faster two cores train than one: in one process, and as two worker processes.
 
-python benchmarks/scaling.py [--dtype bfloat16] [--accumulation 1,2,4,8,16] [--json FILE]
+python benchmarks/scaling.py [--dtype bfloat16] [--accumulation 1,4,16] [--json FILE]
 
-Runs run_pretraining.py on random records: once alone on one core, once as two workers on loopback
-(--distribution_strategy=multi_worker_mirrored) with a core and a batch of the same size each. What
-two lose is the exchange of gradients (BERT-base: 440 MB a step) and waiting for each other; with
-accumulation it comes once in so many pieces of a batch. Wants two cores that do nothing else.
+Runs run_pretraining.py on random records: alone on one core, alone on two, and as two workers on
+loopback (--distribution_strategy=multi_worker_mirrored) with a core and a batch of the same size
+each. What two workers lose is the exchange of gradients (BERT-base: 440 MB a step) and waiting for
+each other; with accumulation it comes once in so many pieces of a batch. Wants two cores that do
+nothing else.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def write_inputs(directory: str, layers: int, hidden: int) -> None:
         writer.write(example.SerializeToString())
 
 
-def examples_per_second(args, inputs: str, workers: int, pieces: int) -> float:
-  """Of a run with so many workers, each of which has a core and `pieces` x `args.batch`."""
+def examples_per_second(args, inputs: str, pieces: int, workers: int = 1, cores: int = 1) -> float:
+  """Of a run with so many workers, each with so many cores and `pieces` x `args.batch`."""
   sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
   addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
   for each in sockets:
@@ -80,7 +81,7 @@ def examples_per_second(args, inputs: str, workers: int, pieces: int) -> float:
     ]  # fmt: skip
     if workers > 1:
       command.append("--distribution_strategy=multi_worker_mirrored")
-    cores = sorted(os.sched_getaffinity(0))
+    ours = [str(core) for core in sorted(os.sched_getaffinity(0))]
     started = []
     for index in range(workers):
       cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
@@ -89,7 +90,7 @@ def examples_per_second(args, inputs: str, workers: int, pieces: int) -> float:
         environment["TF_CONFIG"] = json.dumps(cluster)
       started.append(
         subprocess.Popen(
-          ["taskset", "-c", str(cores[index]), *command],
+          ["taskset", "-c", ",".join(ours[index * cores : (index + 1) * cores]), *command],
           env=environment,
           stdout=subprocess.DEVNULL,
           stderr=subprocess.DEVNULL,
@@ -103,24 +104,29 @@ def examples_per_second(args, inputs: str, workers: int, pieces: int) -> float:
 
 
 def main() -> None:
-  """Measures one and two workers in turns and prints their ratio."""
+  """Measures one core, two and two workers in turns and prints their ratios."""
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--layers", type=int, default=12)
   parser.add_argument("--hidden", type=int, default=768)
   parser.add_argument("--batch", type=int, default=8, help="examples in a piece")
-  parser.add_argument("--accumulation", default="1,2,4,8,16", help="pieces in a batch")
-  parser.add_argument("--steps", type=int, default=3, help="to measure")
+  parser.add_argument("--accumulation", default="1,4,16", help="pieces in a batch")
+  parser.add_argument("--steps", type=int, default=2, help="to measure")
   parser.add_argument("--dtype", default="bfloat16")
   parser.add_argument("--json", help="also write the results to this file")
   args = parser.parse_args()
   results = []
   with tempfile.TemporaryDirectory() as inputs:
     write_inputs(inputs, args.layers, args.hidden)
-    print("examples a step and worker   one, examples/s   two, examples/s   ratio")
+    print("examples a step   one core, examples/s   ratio of two cores   of two workers")
     for pieces in map(int, args.accumulation.split(",")):
-      one, two = (examples_per_second(args, inputs, workers, pieces) for workers in (1, 2))
-      results.append({"examples": args.batch * pieces, "one": one, "two": two, "ratio": two / one})
-      print(f"{args.batch * pieces:26d}{one:18.2f}{two:18.2f}{two / one:8.2f}", flush=True)
+      one = examples_per_second(args, inputs, pieces)
+      both = examples_per_second(args, inputs, pieces, cores=2)
+      two = examples_per_second(args, inputs, pieces, workers=2)
+      results.append({
+        "examples": args.batch * pieces, "one": one, "both": both, "two": two,
+        "cores_ratio": both / one, "workers_ratio": two / one,
+      })  # fmt: skip
+      print(f"{args.batch * pieces:15d}{one:24.2f}{both / one:21.2f}{two / one:17.2f}", flush=True)
   if args.json:
     pathlib.Path(args.json).write_text(json.dumps({"settings": vars(args), "results": results}))
 
