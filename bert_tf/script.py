@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from absl import app
+from absl import app, flags
 
 from bert_tf.errors import UserError
 
+# Of paths in buckets. The vocabulary alone may lie in one.
+_BUCKETS = ("gs://", "s3://", "hdfs://")
 _HELP_FLAGS = frozenset({"help", "helpfull", "helpshort", "helpxml", "?"})
 
 
@@ -30,11 +32,24 @@ def run(main: Callable[[], None]) -> NoReturn:
   """
   quiet_tensorflow()
   try:
-    app.run(lambda unused_argv: call(main))
+    app.run(lambda unused_argv: call(lambda: _run_checked(main)))
   except SystemExit as end:
     # absl answers a call for help with exit code 1, as if it had been a mistake.
     asked = any(word.lstrip("-") in _HELP_FLAGS for word in sys.argv[1:] if word.startswith("-"))
     sys.exit(0 if asked and end.code == 1 else end.code)
+
+
+def _run_checked(main: Callable[[], None]) -> None:
+  """Calls `main()` unless a path lies in a bucket: it would become a local directory "gs:"."""
+  for name, value in flags.FLAGS.flag_values_dict().items():
+    paths = value if isinstance(value, list) else [value]
+    for path in (path for path in paths if isinstance(path, str)):
+      if path.startswith(_BUCKETS) and name != "vocab_file":
+        raise UserError(
+          f"--{name}: expected a local path, found {path!r}; mount the bucket as a directory"
+          " (gcsfuse does this for gs://) and give the path in there, or copy the files"
+        )
+  main()
 
 
 def quiet_tensorflow() -> None:

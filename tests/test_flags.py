@@ -106,6 +106,18 @@ def test_a_config_must_be_named_or_found(arguments, root, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("flag", ["--output_dir=gs://b/out", "--init_checkpoint=s3://b/bert"])
+def test_paths_in_buckets_are_refused(flag, root, tmp_path):
+  # Taken as a local path, the output would land in a new directory "gs:".
+  ended = subprocess.run(
+    [sys.executable, str(root / "run_squad.py"), "--output_dir=out", flag],
+    capture_output=True, text=True, cwd=tmp_path, timeout=60,
+  )  # fmt: skip
+  assert ended.returncode == 1
+  assert f"error: {flag.split('=')[0]}: expected a local path, found" in ended.stderr
+  assert not list(tmp_path.iterdir())
+
+
 def test_model_files_beside_the_weights(root, golden, tmp_path):
   for file in (golden / "tiny_ckpt").iterdir():
     shutil.copy(file, tmp_path)
