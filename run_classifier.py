@@ -12,7 +12,6 @@ import training_flags
 from bert_tf import script
 from bert_tf.tasks.classification import run
 from bert_tf.tasks.classification.processors import TableOptions
-from bert_tf.tasks.steps import steps_of_epochs
 from bert_tf.training.options import DeviceOptions
 
 FLAGS = flags.FLAGS
@@ -127,18 +126,8 @@ def main() -> None:
     labels=runner.labels,
     pairs=runner.takes_pairs,
   )
-  if FLAGS.do_train:
-    steps = steps_of_epochs(
-      runner.num_train_examples,
-      FLAGS.train_batch_size,
-      FLAGS.num_train_epochs,
-      FLAGS.warmup_proportion,
-    )
-    training = training_flags.training_options(*steps)
-    runner.train(training, devices)
-    if training.dry_run:
-      return
-  runner.weights_dir = training_flags.weights_dir()
+  if not training_flags.fine_tune(runner, devices):
+    return
   if FLAGS.do_eval:
     runner.evaluate(devices)
   if FLAGS.do_predict:

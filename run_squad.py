@@ -64,7 +64,6 @@ def main() -> None:
   from bert_tf.serving.options import QuestionOptions
   from bert_tf.tasks.squad import run
   from bert_tf.tasks.squad.predictions import PredictionOptions
-  from bert_tf.tasks.steps import steps_of_epochs
 
   prediction = PredictionOptions(
     n_best_size=FLAGS.n_best_size,
@@ -102,19 +101,9 @@ def main() -> None:
     static_length=not FLAGS.dynamic_padding,
   )
   devices = training_flags.device_options()
-  if FLAGS.do_train:
-    steps = steps_of_epochs(
-      runner.num_train_examples,
-      FLAGS.train_batch_size,
-      FLAGS.num_train_epochs,
-      FLAGS.warmup_proportion,
-    )
-    training = training_flags.training_options(*steps)
-    runner.train(training, devices)
-    if training.dry_run:
-      return
+  if not training_flags.fine_tune(runner, devices):
+    return
   if FLAGS.do_predict:
-    runner.weights_dir = training_flags.weights_dir()
     runner.predict(devices)
   training_flags.export(exporter)
 

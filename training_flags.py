@@ -5,7 +5,7 @@ A script calls `flags.adopt_module_key_flags(training_flags)`, so that its `--he
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from absl import flags, logging
 
@@ -14,6 +14,7 @@ from bert_tf.errors import UserError
 from bert_tf.serving import trained
 from bert_tf.serving.options import ExportOptions
 from bert_tf.serving.run import ExportRun, ExportRunner
+from bert_tf.tasks.steps import steps_of_epochs
 from bert_tf.training import cluster, run_config
 from bert_tf.training.options import (
   DTYPES,
@@ -25,6 +26,16 @@ from bert_tf.training.options import (
 )
 
 FLAGS = flags.FLAGS
+
+
+class Runner(Protocol):
+  """What fine-tunes on a task: the runner of run_classifier.py or run_squad.py."""
+
+  num_train_examples: int
+  weights_dir: str
+
+  def train(self, options: TrainingOptions, devices: DeviceOptions) -> None:
+    """Trains, or checks what training would need if `options` asks for a dry run."""
 
 
 def define_model_flags() -> None:
@@ -304,6 +315,26 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
     config = BertConfig.from_json_file(FLAGS.bert_config_file)
     run_config.check(config, options, device_options())
   return options
+
+
+def fine_tune(runner: Runner, devices: DeviceOptions) -> bool:
+  """Trains for --num_train_epochs if --do_train says so.
+
+  Returns:
+    Whether there is more to do: not with --dry_run, which ends here.
+  """
+  if FLAGS.do_train:
+    steps = steps_of_epochs(
+      runner.num_train_examples,
+      FLAGS.train_batch_size,
+      FLAGS.num_train_epochs,
+      FLAGS.warmup_proportion,
+    )
+    runner.train(training_options(*steps), devices)
+  if FLAGS.dry_run:
+    return False
+  runner.weights_dir = weights_dir()
+  return True
 
 
 def _profile_steps(values: list[str]) -> tuple[int, int] | None:

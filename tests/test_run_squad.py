@@ -111,6 +111,12 @@ def predict(**flags):
   SquadRunner(SquadRun(**flags)).predict(DeviceOptions())
 
 
+def test_a_dry_run_predicts_nothing(script, golden, tmp_path):
+  result = script({**settings(golden, tmp_path), "dry_run": True})
+  assert result.returncode == 0, result.stderr
+  assert not (tmp_path / "out").exists()
+
+
 def test_squad_2(golden, tmp_path):
   options = PredictionOptions(version_2_with_negative=True, null_score_diff_threshold=-2.0)
   predict(**settings(golden, tmp_path, "v2", prediction=options))

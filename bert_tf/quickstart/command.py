@@ -7,6 +7,7 @@ import os
 
 from bert_tf.files import atomic_writer
 from bert_tf.quickstart import plan, report, results
+from bert_tf.quickstart.scale import FAST, FULL
 from bert_tf.quickstart.steps import Runner
 
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     UserError: a step fails, or something that it needs is missing.
     Stopped: a signal arrived.
   """
-  scale = plan.FAST if args.fast else plan.FULL
+  scale = FAST if args.fast else FULL
   layout = plan.Layout(args.output_dir)
   scripts = plan.root()
   for path, content in (

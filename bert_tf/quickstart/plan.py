@@ -1,4 +1,4 @@
-"""The quickstart's steps: how large everything is, where it goes and with which flags."""
+"""The quickstart's steps: where everything goes and with which flags."""
 
 from __future__ import annotations
 
@@ -11,79 +11,9 @@ from collections.abc import Sequence
 import bert_tf
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.quickstart.scale import Scale
 from bert_tf.quickstart.steps import Step
 
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-  """How large the model is and how long it is trained.
-
-  Attributes:
-    seconds: most that pretraining may take, 0 for no limit; a slow machine then makes fewer steps.
-    max_seq_length: of pretraining. Short sequences give the most updates for the time, and with
-      them the model learns soonest what the words around a gap say of it.
-    eval_steps: between two points of the curve of held-out accuracy.
-    classifier_seq_length: most pieces of a docstring that the classifiers read.
-    classifier_epochs: from pretrained and from random weights alike. So few that it shows what
-      pretraining has brought; this task has labels enough to do without it in the end.
-    classifier_learning_rate: likewise.
-    classifier_seconds: as `seconds`, for each of the classifiers.
-    classifier_eval_steps: as `eval_steps`, for the classifiers.
-    longer_epochs: of a classifier to export, trained until it is good; 0 to export the first one.
-    longer_learning_rate: of that classifier.
-    eval_batches: batches of 32 held-out records to evaluate on.
-    check_export: whether the export is compared with the Python pipeline in a fresh process.
-  """
-
-  vocab_size: int = 8000
-  hidden_size: int = 128
-  num_hidden_layers: int = 2
-  num_attention_heads: int = 4
-  max_seq_length: int = 32
-  max_predictions_per_seq: int = 5
-  dupe_factor: int = 10
-  train_batch_size: int = 32
-  num_train_steps: int = 5000
-  num_warmup_steps: int = 250
-  learning_rate: float = 1e-3
-  seconds: float = 270.0
-  save_checkpoints_steps: int = 1000
-  eval_steps: int = 1000
-  log_steps: int = 100
-  eval_batches: int = 50
-  classifier_seq_length: int = 64
-  classifier_batch_size: int = 16
-  classifier_epochs: float = 1.0
-  classifier_learning_rate: float = 2e-4
-  classifier_seconds: float = 30.0
-  classifier_eval_steps: int = 70
-  longer_epochs: float = 3.0
-  longer_learning_rate: float = 3e-4
-  check_export: bool = True
-
-
-FULL = Scale()
-# Shows that everything works together; too little training for the model to know anything.
-FAST = Scale(
-  hidden_size=32,
-  num_attention_heads=2,
-  dupe_factor=1,
-  train_batch_size=16,
-  num_train_steps=200,
-  num_warmup_steps=20,
-  learning_rate=2e-3,
-  seconds=0,
-  save_checkpoints_steps=100,
-  eval_steps=100,
-  log_steps=20,
-  eval_batches=10,
-  classifier_seq_length=32,
-  classifier_epochs=0.5,
-  classifier_learning_rate=1e-3,
-  classifier_seconds=0,
-  longer_epochs=0,
-  check_export=False,
-)
 EVAL_BATCH_SIZE = 32
 # The index holds the checksums of all weights.
 _WEIGHTS = "model.ckpt-*.index"
@@ -189,18 +119,14 @@ def classify_source() -> str:
 
 def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
   """All steps in order; config and classify script are written already."""
-  at = layout.path
-  train_text, held_out_text = at("text", "train.txt"), at("text", "held_out.txt")
-  task_files = tuple(at("task", name) for name in ("train.tsv", "dev.tsv", "labels.txt"))
-  export_dir = at("export", "area")
-  classifier_dir = exported_classifier(layout, scale)
+  train_text, held_out_text = (layout.path("text", f"{name}.txt") for name in ("train", "held_out"))
   return [
     Step(
       "text",
       "Collect English text from the standard library",
       (*_python("-m", "bert_tf.quickstart.collect"), f"--output_dir={layout.output_dir}"),
       inputs=(),
-      outputs=(at("text"), at("task")),
+      outputs=(layout.path("text"), layout.path("task")),
     ),
     Step(
       "vocabulary",
@@ -218,49 +144,9 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
     _records("held_out", held_out_text, layout, scale, seed, 1),
     _pretraining(layout, scale, seed),
     *_classifiers(layout, scale, seed),
-    Step(
-      "export",
-      "Export the classifier as a SavedModel that takes raw strings",
-      (
-        *_script("export_model.py"),
-        "--task=classification",
-        f"--init_checkpoint={classifier_dir}",
-        f"--bert_config_file={layout.config_file}",
-        f"--vocab_file={layout.vocab_file}",
-        f"--labels_file={task_files[2]}",
-        f"--max_seq_length={scale.classifier_seq_length}",
-        f"--export_dir={export_dir}",
-        "--version=1",
-        *([] if scale.check_export else ["--nocheck"]),
-      ),
-      inputs=(os.path.join(classifier_dir, _WEIGHTS), layout.vocab_file, task_files[2]),
-      outputs=(export_dir,),
-      quiet=True,
-    ),
-    Step(
-      "classify",
-      "Classify sentences that were never seen, in a process without bert_tf",
-      (*_python(_short(layout.classify_script)), os.path.join(export_dir, "1"), *UNSEEN_SENTENCES),
-      inputs=(layout.classify_script, os.path.join(export_dir, "1", "variables", "*")),
-      outputs=(at("answers", "areas.jsonl"),),
-      answers=at("answers", "areas.jsonl"),
-      needs_package=False,
-    ),
-    Step(
-      "fill_mask",
-      "Fill in masked words",
-      (
-        *_python("-m", "bert_tf", "fill-mask"),
-        f"--vocab_file={layout.vocab_file}",
-        f"--max_seq_length={scale.max_seq_length}",
-        "--top_k=3",
-        at("pretraining"),
-        *MASKED_SENTENCES,
-      ),
-      inputs=(at("pretraining", _WEIGHTS), layout.vocab_file),
-      outputs=(at("answers", "masks.jsonl"),),
-      answers=at("answers", "masks.jsonl"),
-    ),
+    _export(layout, scale),
+    _classify(layout),
+    _fill_mask(layout, scale),
   ]
 
 
@@ -380,6 +266,62 @@ def _classifier(
     ),
     outputs=(output_dir,),
     resumes=True,
+  )
+
+
+def _export(layout: Layout, scale: Scale) -> Step:
+  classifier_dir = exported_classifier(layout, scale)
+  labels_file, export_dir = layout.path("task", "labels.txt"), layout.path("export", "area")
+  return Step(
+    "export",
+    "Export the classifier as a SavedModel that takes raw strings",
+    (
+      *_script("export_model.py"),
+      "--task=classification",
+      f"--init_checkpoint={classifier_dir}",
+      f"--bert_config_file={layout.config_file}",
+      f"--vocab_file={layout.vocab_file}",
+      f"--labels_file={labels_file}",
+      f"--max_seq_length={scale.classifier_seq_length}",
+      f"--export_dir={export_dir}",
+      "--version=1",
+      *([] if scale.check_export else ["--nocheck"]),
+    ),
+    inputs=(os.path.join(classifier_dir, _WEIGHTS), layout.vocab_file, labels_file),
+    outputs=(export_dir,),
+    quiet=True,
+  )
+
+
+def _classify(layout: Layout) -> Step:
+  model, answers = layout.path("export", "area", "1"), layout.path("answers", "areas.jsonl")
+  return Step(
+    "classify",
+    "Classify sentences that were never seen, in a process without bert_tf",
+    (*_python(_short(layout.classify_script)), model, *UNSEEN_SENTENCES),
+    inputs=(layout.classify_script, os.path.join(model, "variables", "*")),
+    outputs=(answers,),
+    answers=answers,
+    needs_package=False,
+  )
+
+
+def _fill_mask(layout: Layout, scale: Scale) -> Step:
+  model, answers = layout.path("pretraining"), layout.path("answers", "masks.jsonl")
+  return Step(
+    "fill_mask",
+    "Fill in masked words",
+    (
+      *_python("-m", "bert_tf", "fill-mask"),
+      f"--vocab_file={layout.vocab_file}",
+      f"--max_seq_length={scale.max_seq_length}",
+      "--top_k=3",
+      model,
+      *MASKED_SENTENCES,
+    ),
+    inputs=(os.path.join(model, _WEIGHTS), layout.vocab_file),
+    outputs=(answers,),
+    answers=answers,
   )
 
 

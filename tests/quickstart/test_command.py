@@ -12,6 +12,7 @@ import time
 import pytest
 
 from bert_tf.quickstart import plan
+from bert_tf.quickstart.scale import FAST
 
 # Far more than it takes: a hang must not hold up the tests for ever.
 _MOST_SECONDS = 600
@@ -65,7 +66,7 @@ def test_goes_on_where_it_was(quickstart):
     line["step"] for line in _json_lines(output_dir / "pretraining" / "metrics.jsonl")
     if line["kind"] == "train"
   ]  # fmt: skip
-  assert steps == sorted(set(steps)) and steps[-1] == plan.FAST.num_train_steps
+  assert steps == sorted(set(steps)) and steps[-1] == FAST.num_train_steps
 
 
 def test_prints_every_command_line(quickstart):

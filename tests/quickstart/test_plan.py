@@ -9,10 +9,11 @@ import bert_tf
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.quickstart import plan
+from bert_tf.quickstart.scale import FAST, FULL, Scale
 
 
-@pytest.fixture(params=[plan.FULL, plan.FAST], ids=["full", "fast"])
-def scale(request) -> plan.Scale:
+@pytest.fixture(params=[FULL, FAST], ids=["full", "fast"])
+def scale(request) -> Scale:
   return request.param
 
 
@@ -48,7 +49,7 @@ def test_both_classifiers_get_the_same_budget(scale, tmp_path):
 
 def test_the_seed_reaches_everything_that_is_random(tmp_path):
   def commands(seed: int) -> dict[str, tuple[str, ...]]:
-    steps = plan.steps(plan.Layout(str(tmp_path)), plan.FULL, seed)
+    steps = plan.steps(plan.Layout(str(tmp_path)), FULL, seed)
     return {step.name: step.command for step in steps}
 
   one, two = commands(1), commands(2)

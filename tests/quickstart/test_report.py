@@ -6,6 +6,7 @@ import pytest
 
 from bert_tf.quickstart import plan, report
 from bert_tf.quickstart.results import Baseline, Results
+from bert_tf.quickstart.scale import FULL
 from bert_tf.quickstart.steps import Cost
 
 _RESULTS = Results(
@@ -48,7 +49,7 @@ def layout(tmp_path) -> plan.Layout:
 
 
 def test_summary_tells_accuracies_beside_baselines(layout):
-  lines = report.summary(_RESULTS, {"text": Cost(1, 2, 2**30)}, layout, plan.FULL).splitlines()
+  lines = report.summary(_RESULTS, {"text": Cost(1, 2, 2**30)}, layout, FULL).splitlines()
   assert lines[1].split() == [
     "masked", "LM,", "held-out", "documents", "18.7%", "4.5%", "the",
   ]  # fmt: skip
@@ -65,7 +66,7 @@ def test_summary_tells_accuracies_beside_baselines(layout):
 
 def test_summary_adds_up_costs(layout):
   costs = {"text": Cost(1, 2, 2**30), "records_train": Cost(10, 20, 2**31)}
-  lines = report.summary(_RESULTS, costs, layout, plan.FULL).splitlines()
+  lines = report.summary(_RESULTS, costs, layout, FULL).splitlines()
   assert "records train                    10.0         20.0      2.00 GiB" in lines
   assert "all                              11.0         22.0      2.00 GiB" in lines
 
@@ -86,6 +87,6 @@ def test_draws_curves(layout, tmp_path, evaluations):
 
 
 def test_next_steps_name_what_is_there(layout):
-  text = report.next_steps(layout, plan.FULL)
+  text = report.next_steps(layout, FULL)
   for path in (layout.vocab_file, layout.config_file, layout.path("export", "area")):
     assert path in text
