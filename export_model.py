@@ -5,8 +5,8 @@ from __future__ import annotations
 from absl import flags
 
 from bert_tf import script
+from bert_tf.checkpoints import description
 from bert_tf.errors import UserError
-from bert_tf.files import existing_file
 from bert_tf.serving import run
 from bert_tf.serving.options import TASKS, ExportOptions, QuestionOptions
 from bert_tf.tasks.squad.predictions import PredictionOptions
@@ -76,8 +76,7 @@ def _labels() -> tuple[str, ...]:
     return tuple(FLAGS.labels)
   if FLAGS.labels:
     raise UserError("expected --labels or --labels_file, found both; give one of them")
-  with open(existing_file(FLAGS.labels_file, "--labels_file"), encoding="utf-8-sig") as file:
-    return tuple(line.strip() for line in file if line.strip())
+  return tuple(description.read_labels(FLAGS.labels_file))
 
 
 def _numbers(flag: str) -> tuple[int, ...]:

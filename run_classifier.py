@@ -19,25 +19,7 @@ FLAGS = flags.FLAGS
 training_flags.define_model_flags()
 flags.DEFINE_string("data_dir", None, "Directory with the files of the task.")
 flags.DEFINE_string("task_name", None, "cola, mnli, mrpc, xnli, or table for any table.")
-flags.DEFINE_string(
-  "vocab_file", None, "The vocabulary file of the model; default: beside the weights."
-)
-flags.DEFINE_bool(
-  "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
-)
-flags.DEFINE_integer("max_seq_length", 128, "Longer texts are truncated to so many pieces.")
-flags.DEFINE_bool("do_train", False, "Whether to train.")
-flags.DEFINE_bool("do_eval", False, "Whether to evaluate on the dev set.")
-flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
-flags.DEFINE_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.")
-flags.DEFINE_integer("predict_batch_size", 8, "Examples in a batch of the prediction.")
-flags.DEFINE_float("num_train_epochs", 3.0, "How often to go over the training examples.")
-flags.DEFINE_float("warmup_proportion", 0.1, "Share of the training steps to warm up in.")
-flags.DEFINE_bool(
-  "pad_to_max_length",
-  False,
-  "Give all batches one shape, instead of grouping examples by length: for XLA and TPUs.",
-)
+training_flags.define_examples_flags("Longer texts are truncated to so many pieces.")
 flags.DEFINE_string("xnli_language", "zh", "The language of the task xnli, as its files call it.")
 flags.DEFINE_enum(
   "task_type",
@@ -78,23 +60,9 @@ def _runner(devices: DeviceOptions) -> run.ClassifierRunner:
   return run.ClassifierRunner(
     run.ClassifierRun(
       data_dir=FLAGS.data_dir,
-      bert_config_file=FLAGS.bert_config_file,
       task_name=FLAGS.task_name,
-      vocab_file=FLAGS.vocab_file,
-      output_dir=FLAGS.output_dir,
-      init_checkpoint=FLAGS.init_checkpoint,
-      do_lower_case=FLAGS.do_lower_case,
-      max_seq_length=FLAGS.max_seq_length,
-      do_train=FLAGS.do_train,
-      do_eval=FLAGS.do_eval,
-      do_predict=FLAGS.do_predict,
-      eval_batch_size=FLAGS.eval_batch_size,
-      predict_batch_size=FLAGS.predict_batch_size,
-      pad_to_max_length=FLAGS.pad_to_max_length
-      or FLAGS.enable_xla
-      or devices.distribution_strategy == "tpu",
       xnli_language=FLAGS.xnli_language,
-      allow_missing=tuple(FLAGS.allow_missing),
+      **training_flags.examples_options(devices),
       table=TableOptions(
         text_column=FLAGS.text_column,
         text_pair_column=FLAGS.text_pair_column,

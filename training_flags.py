@@ -29,7 +29,7 @@ FLAGS = flags.FLAGS
 
 
 class Runner(Protocol):
-  """What fine-tunes on a task: the runner of run_classifier.py or run_squad.py."""
+  """What fine-tunes on a task: the runner of run_classifier.py, run_squad.py or run_ner.py."""
 
   num_train_examples: int
   weights_dir: str
@@ -104,6 +104,47 @@ def find_model_files(*names: str) -> None:
         f"--{name}: expected a file, or an --init_checkpoint that has one beside it, found"
         " neither; name it"
       )
+
+
+def define_examples_flags(max_seq_length: str) -> None:
+  """Defines what scripts share that train, evaluate and predict on the files of a directory.
+
+  Args: `max_seq_length`, the help of that flag.
+  """
+  flags.DEFINE_string(
+    "vocab_file", None, "The vocabulary file of the model; default: beside the weights."
+  )
+  flags.DEFINE_bool(
+    "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
+  )
+  flags.DEFINE_integer("max_seq_length", 128, max_seq_length)
+  flags.DEFINE_bool("do_train", False, "Whether to train.")
+  flags.DEFINE_bool("do_eval", False, "Whether to evaluate on the dev set.")
+  flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
+  flags.DEFINE_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.")
+  flags.DEFINE_integer("predict_batch_size", 8, "Examples in a batch of the prediction.")
+  flags.DEFINE_float("num_train_epochs", 3.0, "How often to go over the training examples.")
+  flags.DEFINE_float("warmup_proportion", 0.1, "Share of the training steps to warm up in.")
+  flags.DEFINE_bool(
+    "pad_to_max_length",
+    False,
+    "Give all batches one shape, instead of grouping examples by length: for XLA and TPUs.",
+  )
+
+
+def examples_options(devices: DeviceOptions) -> dict[str, Any]:
+  """The flags of `define_model_flags` and `define_examples_flags` that a run takes, by name."""
+  names = (
+    "bert_config_file", "vocab_file", "output_dir", "init_checkpoint", "do_lower_case",
+    "max_seq_length", "do_train", "do_eval", "do_predict", "eval_batch_size", "predict_batch_size",
+  )  # fmt: skip
+  return {
+    **{name: FLAGS[name].value for name in names},
+    "allow_missing": tuple(FLAGS.allow_missing),
+    "pad_to_max_length": FLAGS.pad_to_max_length
+    or FLAGS.enable_xla
+    or devices.distribution_strategy == "tpu",
+  }
 
 
 def define_training_flags() -> None:

@@ -71,3 +71,19 @@ def existing_checkpoint(path: str) -> str:
       " .index file, such as uncased_L-12_H-768_A-12/bert_model.ckpt, or a directory"
     )
   return path
+
+
+def not_utf8(path: str, error: UnicodeDecodeError) -> UserError:
+  """What to say of a text file that could not be decoded; names the line."""
+  with open(path, "rb") as file:
+    for number, line in enumerate(file, start=1):
+      if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return UserError(f"{path}: expected UTF-8, found UTF-16; convert the file to UTF-8")
+      try:
+        line.decode("utf-8")
+      except UnicodeDecodeError as found:
+        return UserError(
+          f"{path}: line {number}: expected UTF-8, found {found.reason} at byte {found.start};"
+          " convert the file to UTF-8"
+        )
+  return UserError(f"{path}: expected UTF-8, found {error.reason}; convert the file to UTF-8")

@@ -13,8 +13,10 @@ from typing import Any
 from bert_tf.checkpoints import hub, huggingface
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.files import existing_file, not_utf8
 
 _CONFIG_FILES = ("bert_config.json", "config.json")
+LABELS_FILE = "labels.txt"
 _VOCABULARY_FILES = ("vocab.txt", os.path.join("assets", "tokenizer", "vocabulary.txt"))
 
 
@@ -87,6 +89,27 @@ def find_config(path: str) -> str | None:
 def find_vocabulary(path: str) -> str | None:
   """Returns the vocabulary that lies beside a checkpoint, or None."""
   return _beside(local_path(path), _VOCABULARY_FILES)
+
+
+def find_labels(path: str) -> list[str]:
+  """Returns the names of the outputs that lie beside a checkpoint, or none.
+
+  They are in `labels.txt`, as a training on words leaves it, or in Hugging Face's config.
+  """
+  path = local_path(path)
+  file = _beside(path, (LABELS_FILE,))
+  if file:
+    return read_labels(file)
+  return list(_labels(read_json(_beside(path, ("config.json",))).get("id2label")) or ())
+
+
+def read_labels(path: str) -> list[str]:
+  """Returns the names in a file, one a line; raises UserError where it is no UTF-8 text."""
+  try:
+    with open(existing_file(path, "file of labels"), encoding="utf-8-sig") as file:
+      return [line.strip() for line in file if line.strip()]
+  except UnicodeDecodeError as error:
+    raise not_utf8(path, error) from error
 
 
 def read_config(path: str) -> BertConfig:

@@ -30,6 +30,8 @@ from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 
 GZIP_SUFFIX = ".gz"
+# The label of a piece that has none, as Hugging Face has it.
+NO_LABEL = -100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +104,7 @@ def squad(max_seq_length: int, *, is_training: bool) -> FeatureSpec:
 
 
 def token_labelling(max_seq_length: int) -> FeatureSpec:
-  """One label for every piece; pieces without one (continuations, padding) carry -100."""
+  """One label for every piece; pieces without one (continuations, padding) carry NO_LABEL."""
   return {
     **_sequence(max_seq_length),
     "label_ids": Field("int64", max_seq_length),

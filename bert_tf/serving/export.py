@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 
 from bert_tf import checkpoints, heads, modeling
+from bert_tf.checkpoints import names
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
@@ -109,6 +110,7 @@ def export_token_classifier(
     lambda policy: heads.TokenClassifierModel(config, len(labels), policy),
     checkpoint,
     options.dtype,
+    names.POOLER,
   )
   module = TokenClassifierModule(model, text, labels)
   checked = samples.token_classifier(model, text, module)
@@ -129,7 +131,9 @@ def export_question_answering(
   """
   _check(text, config, options)
   question.check(text.max_seq_length)
-  model = build(lambda policy: heads.SpanModel(config, policy), checkpoint, options.dtype)
+  model = build(
+    lambda policy: heads.SpanModel(config, policy), checkpoint, options.dtype, names.POOLER
+  )
   module = QuestionModule(
     model, text, question.doc_stride, question.max_query_length, question.prediction
   )
@@ -205,8 +209,16 @@ def check_text(text: TextOptions, config: BertConfig) -> None:
   config.check_vocabulary_size(len(load_vocab(text.vocab_file)), text.vocab_file)
 
 
-def build(make: Callable[[str], keras.Model], checkpoint: Checkpoint, dtype: str) -> keras.Model:
-  """Makes a model of the wanted type and reads its weights, from a file or another model."""
+def build(
+  make: Callable[[str], keras.Model],
+  checkpoint: Checkpoint,
+  dtype: str,
+  unused: Sequence[str] = (),
+) -> keras.Model:
+  """Makes a model of the wanted type and reads its weights, from a file or another model.
+
+  Args: `unused`, names of weights that no answer depends on: they may be missing.
+  """
   if dtype not in DTYPES:
     raise UserError(f"expected --dtype to be one of {', '.join(DTYPES)}, found {dtype!r}")
   model = make(DTYPES[dtype])
@@ -214,7 +226,7 @@ def build(make: Callable[[str], keras.Model], checkpoint: Checkpoint, dtype: str
     for ours, given in zip(model.variables, checkpoint.variables, strict=True):
       ours.assign(given)
   else:
-    checkpoints.load(model, os.fspath(checkpoint))
+    checkpoints.load(model, os.fspath(checkpoint), unused)
   return model
 
 

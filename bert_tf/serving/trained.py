@@ -10,18 +10,7 @@ from typing import Any
 from bert_tf.checkpoints import description
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.training.output_dir import BEST_DIRECTORY, complete_checkpoints
-
-
-def directories_of(checkpoint: str) -> list[str]:
-  """Where to look for what belongs to a checkpoint: a prefix, a file or a directory.
-
-  What belongs to the best weights of a run lies beside its newest ones, one directory up.
-  """
-  checkpoint = description.local_path(checkpoint)
-  directory = checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint) or "."
-  above, name = os.path.split(os.path.abspath(directory))
-  return [directory, above] if name == BEST_DIRECTORY else [directory]
+from bert_tf.training.output_dir import BEST_DIRECTORY, complete_checkpoints, directories_of
 
 
 def weights_dir(output_dir: str, takes_best: bool) -> str:
@@ -98,7 +87,10 @@ def do_lower_case(checkpoint: str, given: bool | None, vocabulary: Iterable[str]
 def labels(checkpoint: str) -> list[str]:
   """The labels that the training was for; none if they are not there."""
   named = _read(checkpoint, "label_map.json")
-  return [str(named[key]) for key in sorted(named, key=int)] if named else []
+  if named:
+    return [str(named[key]) for key in sorted(named, key=int)]
+  found = map(description.find_labels, directories_of(checkpoint))
+  return next(filter(None, found), [])
 
 
 def max_seq_length(checkpoint: str, default: int) -> int:

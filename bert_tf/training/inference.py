@@ -27,7 +27,8 @@ def load_newest(
   Args:
     task: gives the model.
     output_dir: of the run; its newest complete checkpoint is taken.
-    init_checkpoint: taken where the run has no checkpoint; it must hold every weight.
+    init_checkpoint: taken where the run has no checkpoint; it must hold every weight that the
+      task trains.
     devices: gives the precision.
 
   Returns:
@@ -47,7 +48,7 @@ def load_newest(
       f"expected a checkpoint in --output_dir ({output_dir}), found none; train first, or give"
       " --init_checkpoint"
     )
-  logging.info("Using the weights of %s", checkpoints.load(model, init_checkpoint))
+  logging.info("Using the weights of %s", checkpoints.load(model, init_checkpoint, task.untrained))
   return model, 0
 
 

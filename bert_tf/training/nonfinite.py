@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from bert_tf.checkpoints import names
+from bert_tf.data.records import NO_LABEL
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.tasks.task import Task
@@ -75,7 +76,10 @@ def ids_out_of_range(batch: Mapping[str, np.ndarray], model: keras.Model) -> lis
     values = batch.get(name)
     if limit is None or values is None or not np.issubdtype(values.dtype, np.integer):
       continue
-    wrong = values[(values < 0) | (values >= limit)]
+    outside = (values < 0) | (values >= limit)
+    if name == "label_ids" and values.ndim > 1:
+      outside &= values != NO_LABEL
+    wrong = values[outside]
     if wrong.size:
       found.append(f"{name} holds {wrong.flat[0]}, outside of 0 to {limit - 1}")
   return found

@@ -11,12 +11,24 @@ from typing import IO
 
 from absl import logging
 
+from bert_tf.checkpoints import description
 from bert_tf.errors import UserError
 
 # Where in it the best weights are kept.
 BEST_DIRECTORY = "best"
 _LOCK = ".lock"
 _SCRATCH = ".saving-*", ".checkpoint.????????", ".run_config.json.????????", ".metrics.????????"
+
+
+def directories_of(checkpoint: str) -> list[str]:
+  """Where to look for what belongs to a checkpoint: a prefix, a file or a directory.
+
+  What belongs to the best weights of a run lies beside its newest ones, one directory up.
+  """
+  checkpoint = description.local_path(checkpoint)
+  directory = checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint) or "."
+  above, name = os.path.split(os.path.abspath(directory))
+  return [directory, above] if name == BEST_DIRECTORY else [directory]
 
 
 def complete_checkpoints(directory: str) -> list[str]:

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.files import atomic_writer, existing_checkpoint
+from bert_tf.files import atomic_writer
 from bert_tf.tasks.classification import metrics
 from bert_tf.tasks.classification.features import LabelEncoder, record_spec, write_records
 from bert_tf.tasks.classification.processors import (
@@ -28,12 +27,10 @@ from bert_tf.tasks.classification.processors import (
   TableOptions,
   create_processor,
 )
+from bert_tf.tasks.model_files import read_model_files
 from bert_tf.tasks.results import format_value, write_eval_results, write_model_files
-from bert_tf.tokenization import FullTokenizer
-from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
 from bert_tf.training import run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
-from bert_tf.training.output_dir import complete_checkpoints
 
 LABEL_MAP = "label_map.json"
 
@@ -77,14 +74,7 @@ class ClassifierRunner:
     _check_flags(flags)
     self._flags = flags
     self.weights_dir = flags.output_dir
-    self._config = BertConfig.from_json_file(flags.bert_config_file)
-    self._config.check_sequence_length(flags.max_seq_length)
-    self._tokenizer = FullTokenizer(flags.vocab_file, flags.do_lower_case)
-    self._config.check_vocabulary_size(len(self._tokenizer.vocab), flags.vocab_file)
-    _check_weights(flags)
-    validate_case_matches_checkpoint(
-      flags.do_lower_case, flags.init_checkpoint, self._tokenizer.vocab
-    )
+    self._config, self._tokenizer = read_model_files(flags)
     self._processor = create_processor(
       flags.task_name, flags.data_dir, flags.table, self._known_labels(), flags.xnli_language
     )
@@ -307,13 +297,3 @@ def _check_flags(flags: ClassifierRun) -> None:
   for name in ("eval_batch_size", "predict_batch_size"):
     if getattr(flags, name) < 1:
       raise UserError(f"--{name}: expected at least 1, found {getattr(flags, name)}")
-
-
-def _check_weights(flags: ClassifierRun) -> None:
-  if flags.init_checkpoint:
-    existing_checkpoint(flags.init_checkpoint)
-  elif not flags.do_train and not complete_checkpoints(flags.output_dir):
-    raise UserError(
-      f"expected a checkpoint in --output_dir ({flags.output_dir}), found none; train first, or"
-      " give --init_checkpoint"
-    )

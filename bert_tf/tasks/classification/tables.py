@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bert_tf.errors import UserError
-from bert_tf.files import existing_file
+from bert_tf.files import existing_file, not_utf8
 
 # A quoted field that runs over more lines than this is taken for a quote that was never closed.
 _MOST_LINES_IN_A_FIELD = 100
@@ -51,7 +51,7 @@ def _read_delimited(path: str, **options: Any) -> Iterator[tuple[int, Row]]:
       except StopIteration:
         return
       except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from error
+        raise not_utf8(path, error) from error
       except csv.Error as error:
         raise UserError(
           f"{path}: line {start}: expected a row, found: {error}; mend the line, or close its quote"
@@ -91,26 +91,11 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
             )
           yield number, values
     except UnicodeDecodeError as error:
-      raise _not_utf8(path, error) from error
+      raise not_utf8(path, error) from error
     except (json.JSONDecodeError, RecursionError) as error:
       raise UserError(
         f"{path}: line {number}: expected a JSON object, found: {error}; write one object a line"
       ) from error
-
-
-def _not_utf8(path: str, error: UnicodeDecodeError) -> UserError:
-  with open(path, "rb") as file:
-    for number, line in enumerate(file, start=1):
-      if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return UserError(f"{path}: expected UTF-8, found UTF-16; convert the file to UTF-8")
-      try:
-        line.decode("utf-8")
-      except UnicodeDecodeError as found:
-        return UserError(
-          f"{path}: line {number}: expected UTF-8, found {found.reason} at byte {found.start};"
-          " convert the file to UTF-8"
-        )
-  return UserError(f"{path}: expected UTF-8, found {error.reason}; convert the file to UTF-8")
 
 
 @dataclasses.dataclass(frozen=True)

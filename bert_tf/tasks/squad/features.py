@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import array
 import dataclasses
-import functools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -16,6 +15,7 @@ from absl import logging
 
 from bert_tf.errors import UserError
 from bert_tf.tasks.squad.examples import SquadExample
+from bert_tf.tasks.windows import cut
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.tokenization.memo import Memo
 
@@ -190,7 +190,7 @@ def convert_examples_to_features(
     if is_training and not example.is_impossible:
       answer = _answer_tokens(example, document, tokenizer)
     room = max_seq_length - len(query_ids) - _NUM_SPECIAL_TOKENS
-    windows, max_context = _windows(len(document.ids), room, doc_stride)
+    windows, max_context = cut(len(document.ids), room, doc_stride)
     for doc_span_index, (start, length) in enumerate(windows):
       position: tuple[int | None, int | None] = (None, None)
       if is_training:
@@ -249,37 +249,6 @@ class _Documents:
 
 def _token_ids(tokenizer: FullTokenizer, text: str) -> list[int]:
   return tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))
-
-
-@functools.lru_cache(maxsize=4096)
-def _windows(
-  length: int, room: int, doc_stride: int
-) -> tuple[list[tuple[int, int]], list[np.ndarray]]:
-  """Cuts a document of `length` pieces.
-
-  Returns:
-    (start, length) of each window, and for each the mask of the pieces that no other window shows
-    with more context. A piece's context is the number of pieces on its shorter side plus
-    0.01 x the window's length; the first window wins a tie (the original's
-    `_check_is_max_context`).
-  """
-  windows = []
-  start = 0
-  while start < length:
-    windows.append((start, min(room, length - start)))
-    if start + room >= length:
-      break
-    start += min(room, doc_stride)
-  best_score = np.full(length, -1.0)
-  best_window = np.zeros(length, np.int64)
-  for index, (start, size) in enumerate(windows):
-    left = np.arange(size)
-    score = np.minimum(left, left[::-1]) + 0.01 * size
-    better = np.flatnonzero(score > best_score[start : start + size])
-    best_score[start + better] = score[better]
-    best_window[start + better] = index
-  masks = [best_window[start : start + size] == i for i, (start, size) in enumerate(windows)]
-  return windows, masks
 
 
 def _answer_tokens(

@@ -16,10 +16,10 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from bert_tf.config import BertConfig
 from bert_tf.data import records
 from bert_tf.errors import UserError
-from bert_tf.files import atomic_writer, existing_checkpoint
+from bert_tf.files import atomic_writer
+from bert_tf.tasks.model_files import read_model_files
 from bert_tf.tasks.results import write_model_files
 from bert_tf.tasks.squad import evaluation
 from bert_tf.tasks.squad.examples import SquadExample, load_squad, read_squad_examples
@@ -37,11 +37,8 @@ from bert_tf.tasks.squad.predictions import (
   predictions_by_question,
   write_predictions,
 )
-from bert_tf.tokenization import FullTokenizer
-from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
 from bert_tf.training import run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
-from bert_tf.training.output_dir import complete_checkpoints
 
 if TYPE_CHECKING:
   import keras
@@ -93,14 +90,7 @@ class SquadRunner:
     _check_flags(flags)
     self._flags = flags
     self.weights_dir = flags.output_dir
-    self._config = BertConfig.from_json_file(flags.bert_config_file)
-    self._config.check_sequence_length(flags.max_seq_length)
-    self._tokenizer = FullTokenizer(flags.vocab_file, flags.do_lower_case)
-    self._config.check_vocabulary_size(len(self._tokenizer.vocab), flags.vocab_file)
-    validate_case_matches_checkpoint(
-      flags.do_lower_case, flags.init_checkpoint, self._tokenizer.vocab
-    )
-    _check_weights(flags)
+    self._config, self._tokenizer = read_model_files(flags)
     # Read here although it is used after training, so that a bad file is known now.
     self._train_examples = self._read(flags.train_file, True) if flags.do_train else []
     self._predict_examples = self._read(flags.predict_file, False) if flags.do_predict else []
@@ -267,16 +257,6 @@ def _check_flags(flags: SquadRun) -> None:
   ):
     if value < 1:
       raise UserError(f"--{name}: expected at least 1, found {value}")
-
-
-def _check_weights(flags: SquadRun) -> None:
-  if flags.init_checkpoint:
-    existing_checkpoint(flags.init_checkpoint)
-  elif not flags.do_train and not complete_checkpoints(flags.output_dir):
-    raise UserError(
-      f"--do_predict: expected a checkpoint in --output_dir ({flags.output_dir}), found none; train"
-      " first, or give --init_checkpoint"
-    )
 
 
 def _with_logits(
