@@ -52,6 +52,7 @@ setup(
     "safetensors>=0.4",
     "scikit-learn>=1.4",
     "scipy>=1.11",
+    "seqeval>=1.2.2",
     "tensorboard>=2.20,<2.21",
     "tqdm>=4.66",
   ],

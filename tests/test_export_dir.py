@@ -140,6 +140,7 @@ def test_a_pretrained_model_is_served(root, golden, tmp_path):
     ("run_classifier.py", {"export_dir": "{tmp}/file/export"}, "cannot write in"),
     ("run_classifier.py", {"max_seq_length": 3}, "--max_seq_length of at least 4"),
     ("run_squad.py", {"export_dir": "{tmp}/file"}, "cannot write in"),
+    ("run_ner.py", {"export_dir": "{tmp}/file"}, "cannot write in"),
   ],
 )
 def test_what_cannot_be_exported_is_refused_at_once(
@@ -149,6 +150,9 @@ def test_what_cannot_be_exported_is_refused_at_once(
   flags = model_flags(golden, tmp_path, do_train=True, do_predict=True, max_seq_length=64)
   if script == "run_classifier.py":
     flags |= {"task_name": "MRPC", "data_dir": golden / "glue" / "MRPC"}
+  elif script == "run_ner.py":
+    (tmp_path / "words").write_text("Oslo B-LOC\nis O\n")
+    flags |= {"train_file": tmp_path / "words", "test_file": tmp_path / "words"}
   else:
     squad = golden / "squad_v1.json"
     flags |= {"train_file": squad, "predict_file": squad, "doc_stride": 16, "max_query_length": 16}

@@ -87,6 +87,7 @@ def test_flags_of_the_original(script, root):
     ["run_pretraining.py", "--input_file=x", "--output_dir=out"],
     ["run_classifier.py", "--data_dir=x", "--task_name=mrpc", "--output_dir=out"],
     ["run_squad.py", "--output_dir=out"],
+    ["run_ner.py", "--output_dir=out"],
     [
       "extract_features.py",
       "--input_file=x",

@@ -16,8 +16,11 @@ def compute(predicted: Sequence[Tags], gold: Sequence[Tags]) -> dict[str, Any]:
     `accuracy` of the tags; and `per_type`, with `support`, how many of a type there are. A score
     that is not defined is 0.
   """
-  from seqeval.metrics import accuracy_score, precision_recall_fscore_support
-  from seqeval.metrics.sequence_labeling import get_entities
+  from seqeval.metrics.sequence_labeling import (
+    accuracy_score,
+    get_entities,
+    precision_recall_fscore_support,
+  )
 
   gold, predicted = [list(tags) for tags in gold], [list(tags) for tags in predicted]
   scores = {"accuracy": float(accuracy_score(gold, predicted))}
