@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.serving import bundle, export, locate, modules
 from bert_tf.serving.options import TextOptions
@@ -206,3 +207,29 @@ def test_versions_are_not_overwritten(golden, config, text_options, tmp_path):
         text_options,
         export.ExportOptions(str(tmp_path), version=version),
       )
+
+
+def test_models_of_tokens_and_spans_need_no_pooler(golden, tmp_path, monkeypatch):
+  """Hugging Face's have none."""
+  (tmp_path / "vocab.txt").write_text(
+    "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxy"])
+  )
+  text = TextOptions(str(tmp_path / "vocab.txt"), max_seq_length=14)
+  read = []
+  for name in ("TokenClassifierModule", "QuestionModule"):
+    monkeypatch.setattr(export, name, lambda model, *_: read.append(model))
+  for name in ("token_classifier", "question_answering"):
+    monkeypatch.setattr(export.samples, name, lambda *_: {})
+  monkeypatch.setattr(export, "_write", lambda *_: "written")
+  options = export.ExportOptions(str(tmp_path / "export"), version=1)
+
+  def source(name):
+    path = golden / "formats" / "huggingface" / name
+    return str(path), BertConfig.from_json_file(str(path / "config.json")), text
+
+  model = source("BertForTokenClassification")
+  assert export.export_token_classifier(*model, ["O", "B-X", "I-X"], options) == "written"
+  question = export.QuestionOptions(2, 4)
+  model = source("BertForQuestionAnswering")
+  assert export.export_question_answering(*model, question, options) == "written"
+  assert [type(m).__name__ for m in read] == ["TokenClassifierModel", "SpanModel"]

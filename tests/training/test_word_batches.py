@@ -16,9 +16,8 @@ from bert_tf.data.records import NO_LABEL
 LENGTH, BATCH = 32, 8
 CUTS = {
   "whole": ("one_device", {}),
-  "accumulated": ("one_device", {"gradient_accumulation_steps": 4}),
   "pieces of tokens": ("one_device", {"tokens_per_batch": 48}),
-  "replicas": ("mirrored", {}),
+  "replicas, accumulated": ("mirrored", {"gradient_accumulation_steps": 2}),
 }
 
 

@@ -108,7 +108,7 @@ class NerRunner:
       # With a slash it is a directory even if it is not there yet.
       for place in filter(None, (os.path.join(flags.output_dir, ""), flags.init_checkpoint)):
         for directory in directories_of(place):
-          found = description.find_labels(directory)
+          found = description.find_labels(os.path.join(directory, ""))
           if found:
             return found, f"the labels in {directory}"
     train = self._splits.get("train") or self._read("train")
