@@ -31,17 +31,25 @@ COMMANDS = {
 
 def main() -> None:
   """Finds the command and runs it."""
+  args = _parse(sys.argv[1:])
+  args.run(args)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+  """The arguments of a command, and `run`, the function that takes them."""
   parser = argparse.ArgumentParser(prog="python -m bert_tf", description=__doc__)
   commands = parser.add_subparsers(metavar="COMMAND", required=True)
-  wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+  wanted = next((word for word in arguments if not word.startswith("-")), None)
   for name, (module_name, help_text) in COMMANDS.items():
     command = commands.add_parser(name, help=help_text, description=help_text)
     if name == wanted:
       module = importlib.import_module(module_name)
       module.add_arguments(command)
       command.set_defaults(run=module.run)
-  args = parser.parse_args()
-  args.run(args)
+      if wanted == arguments[0]:
+        # parse_args would let no option stand between a model's name and the texts for it.
+        return command.parse_intermixed_args(arguments[1:])
+  return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
