@@ -6,6 +6,7 @@ Works with TensorFlow Serving and with `python -m bert_tf serve` alike.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import random
 import time
@@ -13,14 +14,19 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from bert_tf.errors import UserError
 from bert_tf.serving.predict import BATCH_SIZE, print_json_line, readable, text_batches
 
+T = TypeVar("T")
+
 TEXT_INPUTS = ("question", "text", "context", "text_pair")
 # Answers of 64 MiB are more than a batch of any signature gives.
 _MAX_ANSWER = 64 << 20
+# Some hundred years: sockets cannot wait for ever.
+_LONGEST_TIMEOUT = 1e9
+_NO_REST = "its answer is not that of a model server's REST port; is it the gRPC port?"
 
 
 class ServerError(RuntimeError):
@@ -43,6 +49,10 @@ class Client:
   """What both ways to a server have in common: retries and batches of texts."""
 
   def __init__(self, model: str, timeout: float, retries: int):
+    if not 0 < timeout < _LONGEST_TIMEOUT:
+      raise UserError(f"expected a timeout of more than 0 seconds, found {timeout}")
+    if retries < 0:
+      raise UserError(f"expected retries to be at least 0, found {retries}")
     self.model = model
     self.timeout = timeout
     self._retries = retries
@@ -69,10 +79,14 @@ class Client:
     Raises:
       ServerError: the server refuses, or is not reached within the time limit, retries included.
     """
+    return self._patiently(lambda left: self._once(inputs, signature, left))
+
+  def _patiently(self, call: Callable[[float], T]) -> T:
+    """Calls with the seconds that are left, and again while the server is unavailable."""
     until = time.monotonic() + self.timeout
     for attempt in range(self._retries + 1):
       try:
-        return self._once(inputs, signature, max(until - time.monotonic(), 0.001))
+        return call(max(until - time.monotonic(), 0.001))
       except _Unavailable:
         # Others wait for the same server; the random part keeps them from coming all at once.
         pause = 0.1 * 2**attempt * (0.5 + random.random())
@@ -159,7 +173,7 @@ class GrpcClient(Client):
 
   def signatures(self) -> dict[str, list[str]]:
     """Names of the inputs by signature."""
-    return {name: sorted(types) for name, types in self._types(self.timeout).items()}
+    return {name: sorted(types) for name, types in self._patiently(self._types).items()}
 
   def _once(self, inputs: Mapping[str, Sequence], signature: str, left: float) -> dict[str, Any]:
     import tensorflow as tf
@@ -191,7 +205,7 @@ class RestClient(Client):
   def __init__(self, url: str, model: str, timeout: float = 30.0, retries: int = 3):
     """Takes http(s)://host:port and arguments as of `GrpcClient`."""
     super().__init__(model, timeout, retries)
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+    if not _is_url(url):
       raise UserError(f"expected a URL such as http://127.0.0.1:8501, found {url!r}")
     self._url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(model)}"
     self._definitions: dict[str, dict[str, Any]] | None = None
@@ -207,19 +221,25 @@ class RestClient(Client):
       raise kind(f"HTTP {error.code}", _reason(error.read(1 << 16))) from error
     except TimeoutError as error:
       raise ServerError("DEADLINE_EXCEEDED", f"no answer within {seconds:.1f} s") from error
-    except (urllib.error.URLError, ConnectionError) as error:
+    except (urllib.error.URLError, ConnectionError, http.client.IncompleteRead) as error:
       raise _Unavailable("UNAVAILABLE", str(getattr(error, "reason", error))) from error
+    except (http.client.HTTPException, ValueError) as error:
+      raise ServerError("UNKNOWN", _NO_REST) from error
 
-  def _described(self) -> dict[str, dict[str, Any]]:
+  def _described(self, seconds: float) -> dict[str, dict[str, Any]]:
     """The signatures as the server describes them; asked for once."""
     if self._definitions is None:
-      answer = self._request("/metadata", None, self.timeout)
-      self._definitions = answer["metadata"]["signature_def"]["signature_def"]
+      answer = self._request("/metadata", None, seconds)
+      try:
+        self._definitions = answer["metadata"]["signature_def"]["signature_def"]
+      except (KeyError, TypeError) as error:
+        raise ServerError("UNKNOWN", _NO_REST) from error
     return self._definitions
 
   def signatures(self) -> dict[str, list[str]]:
     """Names of the inputs by signature."""
-    return {name: sorted(d["inputs"]) for name, d in self._described().items() if d.get("inputs")}
+    described = self._patiently(self._described)
+    return {name: sorted(d["inputs"]) for name, d in described.items() if d.get("inputs")}
 
   def _once(self, inputs: Mapping[str, Sequence], signature: str, left: float) -> dict[str, Any]:
     body = {"signature_name": signature, "inputs": dict(inputs)}
@@ -227,7 +247,15 @@ class RestClient(Client):
     if isinstance(outputs, dict):
       return outputs
     # A single output comes without its name.
-    return {next(iter(self._described()[signature]["outputs"])): outputs}
+    return {next(iter(self._described(left)[signature]["outputs"])): outputs}
+
+
+def _is_url(url: str) -> bool:
+  try:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+  except ValueError:  # The port is no number, or the brackets of an address do not match.
+    return False
 
 
 def _reason(body: bytes) -> str:
