@@ -38,7 +38,7 @@ prometheus_config {
 # docker compose -f serving/docker-compose.yml up
 # Then: curl http://127.0.0.1:8501/v1/models/@NAME@
 services:
-  @DNS_NAME@:
+  "@DNS_NAME@":
     image: tensorflow/serving:${TF_SERVING_VERSION:-latest}
     command:
       - --model_config_file=/models/@NAME@/serving/models.config
@@ -60,15 +60,15 @@ services:
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: @DNS_NAME@
-  labels: {app: @DNS_NAME@}
+  name: "@DNS_NAME@"
+  labels: {app: "@DNS_NAME@"}
 spec:
   replicas: 2
   selector:
-    matchLabels: {app: @DNS_NAME@}
+    matchLabels: {app: "@DNS_NAME@"}
   template:
     metadata:
-      labels: {app: @DNS_NAME@}
+      labels: {app: "@DNS_NAME@"}
       annotations:
         prometheus.io/scrape: "true"
         prometheus.io/port: "8501"
@@ -102,14 +102,14 @@ spec:
             - {name: model, mountPath: /models/@NAME@, readOnly: true}
       volumes:
         - name: model
-          persistentVolumeClaim: {claimName: @DNS_NAME@, readOnly: true}
+          persistentVolumeClaim: {claimName: "@DNS_NAME@", readOnly: true}
 ---
 apiVersion: v1
 kind: Service
 metadata:
-  name: @DNS_NAME@
+  name: "@DNS_NAME@"
 spec:
-  selector: {app: @DNS_NAME@}
+  selector: {app: "@DNS_NAME@"}
   ports:
     - {name: grpc, port: 8500, targetPort: grpc}
     - {name: rest, port: 8501, targetPort: rest}
@@ -127,6 +127,8 @@ def write(export_dir: str) -> None:
   """Writes `<export_dir>/serving/`: batching, monitoring, Docker Compose, Kubernetes."""
   name = model_name(export_dir)
   dns_name = re.sub(r"[^a-z0-9-]", "-", name.lower()).strip("-")[:50].strip("-") or "bert"
+  if not dns_name[0].isalpha():  # Kubernetes wants a letter first in the name of a service.
+    dns_name = f"bert-{dns_name}"
   for file_name, template in _FILES.items():
     with atomic_writer(os.path.join(export_dir, "serving", file_name)) as file:
       file.write(template.replace("@NAME@", name).replace("@DNS_NAME@", dns_name))
