@@ -63,7 +63,17 @@ class _Job:
   def runs_with(self, other: _Job) -> bool:
     """Whether the two may share a batch."""
     shorter, longer = sorted((self.size, other.size))
-    return self.signature == other.signature and (longer <= _ALIKE_RATIO * shorter + _ALIKE_BYTES)
+    return (
+      self.signature == other.signature
+      and longer <= _ALIKE_RATIO * shorter + _ALIKE_BYTES
+      and self.can_be_padded
+      and other.can_be_padded
+    )
+
+  @property
+  def can_be_padded(self) -> bool:
+    """Whether the rows of all inputs are of one shape; padding would hide that they are not."""
+    return len({value.shape[1:] for value in self.inputs.values()}) < 2
 
 
 class _Batch:

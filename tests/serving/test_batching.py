@@ -83,6 +83,19 @@ def test_rows_of_different_lengths_are_padded(doubler):
   batch.close()
 
 
+def test_padding_hides_no_inputs_that_do_not_fit_each_other(doubler):
+  doubler.gate.clear()
+  batch = batcher(doubler)
+  first = batch.submit("s", {**rows([0]), "mask": np.ones([1, 1], np.int32)})
+  bad = batch.submit("s", {**rows([1, 2, 3]), "mask": np.ones([1, 2], np.int32)})
+  good = batch.submit("s", {**rows([1, 2, 3]), "mask": np.ones([1, 3], np.int32)})
+  doubler.gate.set()
+  for future in (first, bad, good):
+    future.result(20)
+  assert (1, 3) in doubler.sizes, "the bad one was answered with another"
+  batch.close()
+
+
 def test_short_texts_do_not_run_with_long_ones(doubler):
   doubler.gate.clear()
   batch = batcher(doubler)
