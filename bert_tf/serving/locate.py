@@ -9,6 +9,8 @@ from typing import Any
 from bert_tf.errors import UserError
 
 _MODEL_FILE = "saved_model.pb"
+# Versions are signed 64-bit numbers in all interfaces.
+_LARGEST = (1 << 63) - 1
 
 
 def versions(model_dir: str) -> list[int]:
@@ -22,6 +24,8 @@ def versions(model_dir: str) -> list[int]:
     for name in names
     if name.isascii()
     and name.isdigit()
+    and name == str(int(name))
+    and int(name) <= _LARGEST
     and os.path.exists(os.path.join(model_dir, name, _MODEL_FILE))
   )
 

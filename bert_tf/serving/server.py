@@ -18,6 +18,8 @@ _MIB = 1 << 20
 _GRACE_SECONDS = 3.0
 # And so long to be written to their clients.
 _LAST_SECONDS = 1.0
+# Threads can wait no longer than some hundred years.
+_LONGEST_PAUSE = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +137,8 @@ class Server:
     self._grpc = grpc.aio.server(options=limits)
     api = GrpcApi(self.name, self.versions, self._metrics, self._options.request_seconds)
     api.add_to(self._grpc)
-    host = self._options.host
-    host = f"[{host}]" if ":" in host else host
-    self.grpc_port = self._grpc.add_insecure_port(f"{host}:{self._options.grpc_port}")
+    address = f"{_in_url(self._options.host)}:{self._options.grpc_port}"
+    self.grpc_port = self._grpc.add_insecure_port(address)
     await self._grpc.start()
 
   async def __aexit__(self, *unused) -> None:
@@ -159,12 +160,11 @@ async def _serve(options: ServerOptions) -> bool:
   async with Server(options) as server:
     version = server.versions.batcher().servable.version
     print(f"serving {server.name}, version {version}; stop with Ctrl-C", flush=True)
-    print(f"  page   http://{options.host}:{server.port}/", flush=True)
-    print(
-      f"  REST   http://{options.host}:{server.port}/v1/models/{server.name}:predict", flush=True
-    )
+    host = _in_url(options.host)
+    print(f"  page   http://{host}:{server.port}/", flush=True)
+    print(f"  REST   http://{host}:{server.port}/v1/models/{server.name}:predict", flush=True)
     if server.grpc_port:
-      print(f"  gRPC   {options.host}:{server.grpc_port}", flush=True)
+      print(f"  gRPC   {host}:{server.grpc_port}", flush=True)
     await stop.wait()
     print("stopping: answering the requests under way", flush=True)
   return server.ended
@@ -211,8 +211,13 @@ def run(args: argparse.Namespace) -> None:
     if getattr(args, name) < 1:
       raise UserError(f"expected --{name} of at least 1, found {getattr(args, name)}")
   for name in ("port", "grpc_port"):
-    if not -1 <= getattr(args, name) <= 65535:
-      raise UserError(f"expected --{name} of at most 65535, found {getattr(args, name)}")
+    lowest = -1 if name == "grpc_port" else 0
+    if not lowest <= getattr(args, name) <= 65535:
+      raise UserError(f"expected --{name} from {lowest} to 65535, found {getattr(args, name)}")
+  if not 0 < args.poll_seconds < _LONGEST_PAUSE:
+    raise UserError(f"expected --poll_seconds of more than 0, found {args.poll_seconds}")
+  if not 0 <= args.batch_timeout_ms < _LONGEST_PAUSE:
+    raise UserError(f"expected --batch_timeout_ms of at least 0, found {args.batch_timeout_ms}")
   locate.find(args.model_dir)
   _import_all()
   if not _is_loopback(args.host):
@@ -229,6 +234,10 @@ def run(args: argparse.Namespace) -> None:
     # A thread is in the model, where nothing can stop it; Python's own end may wait for it.
     print("stopped in the middle of a run of the model", file=sys.stderr, flush=True)
     os._exit(0)
+
+
+def _in_url(host: str) -> str:
+  return f"[{host}]" if ":" in host else host
 
 
 def _is_loopback(host: str) -> bool:
