@@ -9,6 +9,8 @@ import time
 import grpc
 import numpy as np
 import tensorflow as tf
+from absl import logging
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
   get_model_metadata_pb2,
   get_model_status_pb2,
@@ -18,10 +20,11 @@ from tensorflow_serving.apis import (
 )
 
 from bert_tf.serving import metadata
+from bert_tf.serving.batching import Batcher
 from bert_tf.serving.json_format import DEFAULT_SIGNATURE
 from bert_tf.serving.metrics import Metrics
 from bert_tf.serving.servable import RequestError, Servable
-from bert_tf.serving.versions import VersionManager
+from bert_tf.serving.versions import VersionManager, unknown_label
 
 # A tensor's few bytes can ask for any shape; so many numbers are more than a request can mean.
 _MAX_ELEMENTS = 1 << 22
@@ -33,7 +36,7 @@ def _array(name: str, proto: tf.compat.v1.TensorProto, servable: Servable, signa
   if spec is None:
     return np.zeros([0])  # The check of names refuses it.
   if proto.dtype != spec.dtype:
-    expected, found = spec.dtype, proto.dtype
+    expected, found = _type_name(spec.dtype), _type_name(proto.dtype)
     raise RequestError(f"expected {name} of data type {expected}, found {found}")
   sizes = [dim.size for dim in proto.tensor_shape.dim]
   if len(sizes) > 8 or any(size < 0 for size in sizes) or math.prod(sizes) > _MAX_ELEMENTS:
@@ -42,6 +45,22 @@ def _array(name: str, proto: tf.compat.v1.TensorProto, servable: Servable, signa
     return tf.make_ndarray(proto)
   except (ValueError, TypeError) as error:
     raise RequestError(f"{name}: {str(error).splitlines()[0][:200]}") from error
+
+
+def _type_name(number: int) -> str:
+  return types_pb2.DataType.Name(number) if number in types_pb2.DataType.values() else str(number)
+
+
+def _not_here(method: str):
+  """A method that TensorFlow Serving has and this server has not."""
+
+  async def answer(self, unused_request, context):
+    async def work():
+      raise RequestError(f"this server has no {method}; ask with Predict", "UNIMPLEMENTED")
+
+    return await self._answer(method, context, work)
+
+  return answer
 
 
 class GrpcApi(
@@ -62,11 +81,13 @@ class GrpcApi(
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
 
-  def _batcher(self, spec):
+  def _version(self, spec) -> int | None:
+    """The version that a request asks for; raises RequestError where it is for no model of ours."""
     if spec.name != self._name:
       raise RequestError(f"expected the model {self._name}, found {spec.name[:80]!r}", "NOT_FOUND")
-    version = spec.version.value if spec.HasField("version") else None
-    return self._versions.batcher(version)
+    if spec.HasField("version_label"):
+      raise unknown_label(spec.version_label)
+    return spec.version.value if spec.HasField("version") else None
 
   async def _answer(self, method: str, context, work):
     """Runs `work` and turns its failures into statuses."""
@@ -80,6 +101,9 @@ class GrpcApi(
       code, message = error.code, str(error)
     except asyncio.TimeoutError:
       code, message = "DEADLINE_EXCEEDED", "the request took too long"
+    except Exception:
+      logging.exception("gRPC %s", method)
+      code, message = "INTERNAL", "an error of the server; its log tells more"
     self._metrics.count("grpc", method, code, time.monotonic() - started)
     if code != "OK":
       await context.abort(getattr(grpc.StatusCode, code), message)
@@ -88,8 +112,7 @@ class GrpcApi(
   async def Predict(self, request, context):
     """Answers with the outputs of a signature."""
 
-    async def work():
-      batcher = self._batcher(request.model_spec)
+    async def ask(batcher: Batcher):
       name = request.model_spec.signature_name or DEFAULT_SIGNATURE
       inputs = {
         key: _array(key, proto, batcher.servable, name) for key, proto in request.inputs.items()
@@ -106,13 +129,16 @@ class GrpcApi(
         response.outputs[key].CopyFrom(tf.make_tensor_proto(outputs[key]))
       return response
 
+    async def work():
+      return await self._versions.answer(self._version(request.model_spec), ask)
+
     return await self._answer("Predict", context, work)
 
   async def GetModelMetadata(self, request, context):
     """Answers with the signatures."""
 
     async def work():
-      servable = self._batcher(request.model_spec).servable
+      servable = self._versions.batcher(self._version(request.model_spec)).servable
       if list(request.metadata_field) != ["signature_def"]:
         raise RequestError("expected the metadata_field signature_def")
       response = get_model_metadata_pb2.GetModelMetadataResponse()
@@ -127,10 +153,7 @@ class GrpcApi(
     """Answers with the states of the versions."""
 
     async def work():
-      spec = request.model_spec
-      if spec.name != self._name:
-        raise RequestError(f"expected the model {self._name}", "NOT_FOUND")
-      wanted = spec.version.value if spec.HasField("version") else None
+      wanted = self._version(request.model_spec)
       states = [s for s in self._versions.statuses() if wanted in (None, s.version)]
       if not states:
         raise RequestError(f"version {wanted} is not served", "NOT_FOUND")
@@ -139,3 +162,8 @@ class GrpcApi(
       )
 
     return await self._answer("GetModelStatus", context, work)
+
+  Classify = _not_here("Classify")
+  Regress = _not_here("Regress")
+  MultiInference = _not_here("MultiInference")
+  HandleReloadConfigRequest = _not_here("HandleReloadConfigRequest")

@@ -85,11 +85,18 @@ def _array(name: str, value: Any, spec: Any) -> np.ndarray:
   if array.size == 0 and array.ndim == rank:
     return array.astype(dtype.as_numpy_dtype)
   kinds = "if" if dtype.is_floating else "i"
-  if array.dtype.kind not in kinds or array.ndim != rank:
+  if array.dtype.kind not in kinds or array.ndim != rank or _holds_bool(value):
     raise problem
   if dtype.is_integer and not (dtype.min <= array.min() and array.max() <= dtype.max):
     raise problem
   return array.astype(dtype.as_numpy_dtype)
+
+
+def _holds_bool(value: Any) -> bool:
+  """Whether there is a truth value among numbers, of which numpy makes a number."""
+  if isinstance(value, list):
+    return any(map(_holds_bool, value))
+  return isinstance(value, bool)
 
 
 def _strings(value: Any, rank: int) -> np.ndarray:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from absl import logging
 from aiohttp import web
 
 from bert_tf.serving import json_format, metadata
 from bert_tf.serving.batching import Batcher
 from bert_tf.serving.metrics import Metrics
 from bert_tf.serving.servable import RequestError
-from bert_tf.serving.versions import VersionManager
+from bert_tf.serving.versions import VersionManager, unknown_label
 
 # Bytes of JSON or numbers of an answer that are handled in less time than a thread takes to start.
 _SMALL = 8192
@@ -50,7 +51,8 @@ class RestApi:
     self._request_seconds = request_seconds
     self.app = web.Application(client_max_size=max_body, middlewares=[self._errors])
     model = "/v1/models/{name:[^/:]+}"
-    for prefix in (model, model + r"/versions/{version:\d{1,18}}"):
+    versioned = model + r"/versions/{version:\d{1,18}}"
+    for prefix in (model, versioned, model + "/labels/{label:[^/:]+}"):
       self.app.router.add_get(prefix, self._status)
       self.app.router.add_get(prefix + "/metadata", self._metadata)
       self.app.router.add_post(prefix + ":{method:[a-z]+}", self._ask)
@@ -69,8 +71,13 @@ class RestApi:
       response = _error(str(error), _HTTP_STATUS.get(error.code, 500))
     except asyncio.TimeoutError:
       response = _error("the request took too long", 504)
+    except web.RequestPayloadError:
+      response = _error("the body is not encoded as its headers say", 400)
     except web.HTTPException as error:
       response = _error(error.reason, error.status)
+    except Exception:
+      logging.exception("%s %s", request.method, request.path)
+      response = _error("an error of the server; its log tells more", 500)
     self._metrics.count("rest", request.method, str(response.status), time.monotonic() - started)
     return response
 
@@ -78,27 +85,35 @@ class RestApi:
     if request.match_info["name"] != self._name:
       found = request.match_info["name"][:80]
       raise RequestError(f"expected the model {self._name}, found {found!r}", "NOT_FOUND")
+    if label := request.match_info.get("label"):
+      raise unknown_label(label)
 
-  def _batcher(self, request: web.Request):
+  def _version(self, request: web.Request) -> int | None:
     self._check_name(request)
     version = request.match_info.get("version")
-    return self._versions.batcher(int(version) if version else None)
+    return int(version) if version else None
 
   async def _ask(self, request: web.Request) -> web.Response:
-    batcher = self._batcher(request)
+    version = self._version(request)
+    self._versions.batcher(version)  # Where there is none, the body need not be waited for.
     method = request.match_info["method"]
     if method in ("classify", "regress"):
       raise RequestError(f"expected :predict, found :{method}, which no signature answers")
     if method != "predict":
       raise RequestError(f"expected :predict, found :{method[:40]}", "NOT_FOUND")
-    text = await asyncio.wait_for(self._predict(request, batcher), self._request_seconds)
+    text = await asyncio.wait_for(self._predict(request, version), self._request_seconds)
     return web.Response(text=text, content_type="application/json")
 
-  async def _predict(self, request: web.Request, batcher: Batcher) -> str:
+  async def _predict(self, request: web.Request, version: int | None) -> str:
     body = await request.read()
-    name, inputs, in_rows = await _run(len(body), json_format.parse_request, body, batcher.servable)
-    outputs = await batcher.ask(name, inputs)
-    return await _run(sum(v.size for v in outputs.values()), _to_json, outputs, in_rows)
+
+    async def ask(batcher: Batcher) -> str:
+      parse = json_format.parse_request
+      name, inputs, in_rows = await _run(len(body), parse, body, batcher.servable)
+      outputs = await batcher.ask(name, inputs)
+      return await _run(sum(v.size for v in outputs.values()), _to_json, outputs, in_rows)
+
+    return await self._versions.answer(version, ask)
 
   async def _status(self, request: web.Request) -> web.Response:
     self._check_name(request)
@@ -109,7 +124,7 @@ class RestApi:
     return web.json_response({"model_version_status": [metadata.status_json(s) for s in states]})
 
   async def _metadata(self, request: web.Request) -> web.Response:
-    servable = self._batcher(request).servable
+    servable = self._versions.batcher(self._version(request)).servable
     return web.json_response(metadata.metadata_json(self._name, servable))
 
   async def _prometheus(self, unused_request: web.Request) -> web.Response:

@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from absl import logging
 
@@ -14,6 +15,8 @@ from bert_tf.errors import UserError
 from bert_tf.serving import locate
 from bert_tf.serving.batching import Batcher, BatchingOptions
 from bert_tf.serving.servable import RequestError, Servable
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ class VersionManager:
 
     A broken one is tried again when its files have changed: it may have been copied just then.
     """
-    current = self._current.servable.version if self._current else 0
+    current = self._current.servable.version if self._current else -1
     for version, path in self._versions():
       if version <= current:
         return
@@ -114,6 +117,25 @@ class VersionManager:
       raise RequestError(f"version {version} is not served", "NOT_FOUND")
     return current
 
+  async def answer(self, version: int | None, ask: Callable[[Batcher], Awaitable[T]]) -> T:
+    """Asks what serves `version`, and its successor where that took over just then.
+
+    Args:
+      version: None for the newest.
+      ask: reads the request for a batcher's model and returns the answer.
+
+    Raises:
+      RequestError: the version is not served, or `ask` raises it.
+    """
+    batcher = self.batcher(version)
+    while True:
+      try:
+        return await ask(batcher)
+      except RequestError as error:
+        if error.code != "UNAVAILABLE" or self.batcher(version) is batcher:
+          raise
+        batcher = self.batcher(version)
+
   def statuses(self) -> list[VersionStatus]:
     """The version that is served and those that were refused."""
     with self._lock:
@@ -134,6 +156,11 @@ class VersionManager:
       self._watcher.join(seconds and 0.1)  # It may be loading a version, however long that takes.
       ended = ended and not self._watcher.is_alive()
     return ended
+
+
+def unknown_label(label: str) -> RequestError:
+  """The answer to requests for a version by its label: TensorFlow Serving's where none is set."""
+  return RequestError(f"no version has the label {label[:80]!r}; ask for a version by its number")
 
 
 def _stamp(path: str) -> tuple[int, int]:
