@@ -92,8 +92,8 @@ def _check(report: LoadReport, refused: Mapping[str, str], allowed) -> None:
     expected, found = report.mismatched[wrong[0]]
     raise UserError(
       f"{report.path}: expected {wrong[0]} of shape {list(expected)}, found {list(found)}"
-      f"{_more(wrong)}; use the config that belongs to this checkpoint, or name the weights"
-      " in --allow_missing to start them afresh"
+      f"{_more(wrong)}; use the config that belongs to this checkpoint, or, to train them afresh,"
+      " name the weights in --allow_missing"
     )
   missing = [n for n in report.missing if not allowed(n)]
   for name in missing:
@@ -107,7 +107,7 @@ def _check(report: LoadReport, refused: Mapping[str, str], allowed) -> None:
   if missing:
     raise UserError(
       f"{report.path}: expected {missing[0]}, which it does not hold{_more(missing)}; use"
-      " another checkpoint, or name the weights in --allow_missing to start them afresh"
+      " another checkpoint, or, to train them afresh, name the weights in --allow_missing"
     )
 
 
