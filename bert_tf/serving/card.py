@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from bert_tf import __version__
 from bert_tf.config import BertConfig
@@ -122,6 +123,10 @@ def warmup_requests(
   try:
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
   except ImportError:
+    logging.warning(
+      "no warm-up requests are written, so a server's first answers will be slow: found no"
+      " tensorflow_serving; pip install 'bert_tf[serving]' and export again"
+    )
     return []
   import tensorflow as tf
 

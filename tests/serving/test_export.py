@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+import sys
 import types
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.serving import bundle, export, locate, modules
+from bert_tf.serving import bundle, card, export, locate, modules
 from bert_tf.serving.options import TextOptions
 
 
@@ -233,3 +234,9 @@ def test_models_of_tokens_and_spans_need_no_pooler(golden, tmp_path, monkeypatch
   model = source("BertForQuestionAnswering")
   assert export.export_question_answering(*model, question, options) == "written"
   assert [type(m).__name__ for m in read] == ["TokenClassifierModel", "SpanModel"]
+
+
+def test_it_says_so_when_warmup_requests_cannot_be_written(monkeypatch, caplog):
+  monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+  assert card.warmup_requests({}, "m") == []
+  assert "no warm-up requests are written" in caplog.text
