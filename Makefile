@@ -21,7 +21,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 
 # Peers have a virtual environment of their own. Real texts lie in GLUE: MRPC, SST-2, STS-B, CoLA. On
-# two cores all of it takes about an hour; docs/performance.md has the commands of its parts.
+# two cores all of it takes an hour and a half; docs/performance.md has the commands of its parts.
 GLUE ?= $(BERT_TF_DATA)/glue
 VOCAB ?= $(BERT_TF_DATA)/minilm/vocab.txt
 TEXTS = --texts $(GLUE)/SST-2/dev.tsv --vocab_file $(VOCAB)

@@ -33,7 +33,7 @@ def rows(directory: pathlib.Path) -> list[Row]:
   for who, result in read(directory, "lengths.json").items():
     for padding, what in (("as long as needed", ""), ("padded to 128", ", padded")):
       if padding in result:
-        found.append(("SST-2, all sentences", who + what, result[padding] / 1000, None))
+        found.append(("sentences of SST-2", who + what, result[padding] / 1000, None))
   for key, result in read(directory, "finetuning.json").items():
     kind, task, who = key.rsplit(" ", 1)[0].split(" ", 2)
     if kind == "speed":
@@ -49,7 +49,11 @@ def draw(found: list[Row], path: pathlib.Path) -> None:
   from matplotlib import pyplot
 
   whats = list(dict.fromkeys(what for what, *_ in found))
-  figure, panels = pyplot.subplots(len(whats), 1, figsize=(7, 2 * len(whats)), squeeze=False)
+  # As much room for every bar, and for the title and the axis of a panel as for two.
+  rows = [2 + sum(name == what for name, *_ in found) for what in whats]
+  figure, panels = pyplot.subplots(
+    len(whats), 1, figsize=(7, 0.22 * sum(rows)), squeeze=False, height_ratios=rows
+  )
   for panel, what in zip(panels[:, 0], whats, strict=True):
     times = {who: seconds for name, who, seconds, _ in found if name == what}
     base = times.get(OURS, min(times.values()))
