@@ -27,8 +27,9 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 VOCABULARY, LENGTH, PREDICTIONS = 30522, 128, 20
-# The first steps trace, compile and connect.
+# The first steps trace, compile and connect; small ones take longer to settle.
 WARMUP = 2
+SMALL_STEPS = 8
 
 
 def write_inputs(directory: str, layers: int, hidden: int) -> None:
@@ -66,6 +67,7 @@ def write_inputs(directory: str, layers: int, hidden: int) -> None:
 
 def examples_per_second(args, inputs: str, pieces: int, workers: int = 1, cores: int = 1) -> float:
   """Of a run with so many workers, each with so many cores and `pieces` x `args.batch`."""
+  warmup, measured = (max(steps, SMALL_STEPS // pieces) for steps in (WARMUP, args.steps))
   sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
   addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
   for each in sockets:
@@ -76,7 +78,7 @@ def examples_per_second(args, inputs: str, pieces: int, workers: int = 1, cores:
       f"--input_file={inputs}/*.tfrecord", f"--bert_config_file={inputs}/config.json",
       f"--output_dir={output}", f"--max_seq_length={LENGTH}", f"--dtype={args.dtype}",
       f"--train_batch_size={args.batch * pieces * workers}", "--iterations_per_loop=1",
-      f"--gradient_accumulation_steps={pieces}", f"--num_train_steps={WARMUP + args.steps}",
+      f"--gradient_accumulation_steps={pieces}", f"--num_train_steps={warmup + measured}",
       "--num_warmup_steps=0", "--log_steps=1", "--save_checkpoints_steps=100000",
     ]  # fmt: skip
     if workers > 1:
@@ -100,7 +102,7 @@ def examples_per_second(args, inputs: str, pieces: int, workers: int = 1, cores:
       raise RuntimeError(f"a run failed; try {' '.join(command)}")
     lines = pathlib.Path(output, "metrics.jsonl").read_text().splitlines()
   rates = [r["examples_per_second"] for r in map(json.loads, lines) if r["kind"] == "train"]
-  return float(np.median(rates[WARMUP:]))
+  return float(np.median(rates[warmup:]))
 
 
 def main() -> None:
@@ -110,7 +112,7 @@ def main() -> None:
   parser.add_argument("--hidden", type=int, default=768)
   parser.add_argument("--batch", type=int, default=8, help="examples in a piece")
   parser.add_argument("--accumulation", default="1,4,16", help="pieces in a batch")
-  parser.add_argument("--steps", type=int, default=2, help="to measure")
+  parser.add_argument("--steps", type=int, default=2, help="to measure at least")
   parser.add_argument("--dtype", default="bfloat16")
   parser.add_argument("--json", help="also write the results to this file")
   args = parser.parse_args()
