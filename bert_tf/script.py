@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from absl import app, flags
+from absl import app
 
 from bert_tf.errors import UserError
 
@@ -32,24 +32,31 @@ def run(main: Callable[[], None]) -> NoReturn:
   """
   quiet_tensorflow()
   try:
-    app.run(lambda unused_argv: call(lambda: _run_checked(main)))
+    app.run(lambda unused_argv: call(lambda: _checked(main)))
   except SystemExit as end:
     # absl answers a call for help with exit code 1, as if it had been a mistake.
     asked = any(word.lstrip("-") in _HELP_FLAGS for word in sys.argv[1:] if word.startswith("-"))
     sys.exit(0 if asked and end.code == 1 else end.code)
 
 
-def _run_checked(main: Callable[[], None]) -> None:
-  """Calls `main()` unless a path lies in a bucket: it would become a local directory "gs:"."""
-  for name, value in flags.FLAGS.flag_values_dict().items():
-    paths = value if isinstance(value, list) else [value]
-    for path in (path for path in paths if isinstance(path, str)):
-      if path.startswith(_BUCKETS) and name != "vocab_file":
+def _checked(main: Callable[[], None]) -> None:
+  _refuse_buckets(sys.argv[1:])
+  main()
+
+
+def _refuse_buckets(arguments: list[str]) -> None:
+  """Raises UserError for a path in a bucket, which would become a local directory "gs:"."""
+  flag = ""
+  for word in arguments:
+    value = word
+    if word.startswith("-"):
+      flag, _, value = word.lstrip("-").partition("=")
+    for path in value.split(","):
+      if path.startswith(_BUCKETS) and flag != "vocab_file":
         raise UserError(
-          f"--{name}: expected a local path, found {path!r}; mount the bucket as a directory"
+          f"--{flag}: expected a local path, found {path!r}; mount the bucket as a directory"
           " (gcsfuse does this for gs://) and give the path in there, or copy the files"
         )
-  main()
 
 
 def quiet_tensorflow() -> None:

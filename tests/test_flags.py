@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -107,15 +108,18 @@ def test_a_config_must_be_named_or_found(arguments, root, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("flag", ["--output_dir=gs://b/out", "--init_checkpoint=s3://b/bert"])
+@pytest.mark.parametrize(
+  "flag", ["--output_dir=gs://b/out", "-init_checkpoint=s3://b/bert", "--train_file gs://b/train"]
+)
 def test_paths_in_buckets_are_refused(flag, root, tmp_path):
   # Taken as a local path, the output would land in a new directory "gs:".
   ended = subprocess.run(
-    [sys.executable, str(root / "run_squad.py"), "--output_dir=out", flag],
+    [sys.executable, str(root / "run_squad.py"), "--output_dir=out", *flag.split(" ")],
     capture_output=True, text=True, cwd=tmp_path, timeout=60,
   )  # fmt: skip
   assert ended.returncode == 1
-  assert f"error: {flag.split('=')[0]}: expected a local path, found" in ended.stderr
+  name = re.split("[= ]", flag.lstrip("-"))[0]
+  assert f"error: --{name}: expected a local path, found" in ended.stderr
   assert not list(tmp_path.iterdir())
 
 
