@@ -30,14 +30,13 @@ class OutputLayer(keras.layers.Layer):
       initializer=create_initializer(self._initializer_range),
     )
     self.output_bias = self.add_weight(
-      name="output_bias", shape=self._shape[:1], initializer="zeros"
+      name="output_bias", shape=self._shape[:1], initializer="zeros", autocast=False
     )
 
   def call(self, x: tf.Tensor) -> tf.Tensor:
     """[rows, H] -> float32 [rows, L]."""
     logits = tf.matmul(x, tf.cast(self.output_weights, x.dtype), transpose_b=True)
-    logits = tf.nn.bias_add(logits, tf.cast(self.output_bias, x.dtype))
-    return tf.cast(logits, tf.float32)
+    return tf.nn.bias_add(tf.cast(logits, tf.float32), self.output_bias.value)
 
 
 class _Transform(keras.layers.Layer):

@@ -28,9 +28,9 @@ class Dense(keras.layers.Layer):
     )
     self.bias = self.add_weight(name="bias", shape=self._shape[1:], initializer="zeros")
 
-  def call(self, x: tf.Tensor) -> tf.Tensor:
-    """[rows, in] -> [rows, out]."""
-    return ops.dense(x, self.kernel, self.bias)
+  def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    """[rows, in] -> [rows, out]; Keras hands `training` down to where it is not given."""
+    return ops.dense(x, self.kernel, self.bias, training)
 
 
 class LayerNorm(keras.layers.Layer):

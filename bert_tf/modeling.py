@@ -113,7 +113,8 @@ class SelfAttention(keras.layers.Layer):
       return tf.transpose(x, [0, 2, 1, 3])  # [B, N, S, D]
 
     query, key, value = (
-      split_heads(layer(hidden)) for layer in (self._query, self._key, self._value)
+      split_heads(layer(hidden, training=dropout is not None))
+      for layer in (self._query, self._key, self._value)
     )
     scores = tf.matmul(query, key, transpose_b=True)  # [B, N, S, S]
     probs = ops.attention_probs(scores, size**-0.5, bias)
@@ -158,7 +159,7 @@ class ResidualOutput(keras.layers.Layer):
     self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout | None = None
   ) -> tf.Tensor:
     """x [B * S, in], residual [B * S, H] -> [B * S, H]."""
-    x = self._dense(x)
+    x = self._dense(x, training=dropout is not None)
     if dropout:
       return self._layer_norm.after_dropout(x, residual, dropout, self._rate)
     return self._layer_norm(x + residual)
@@ -210,7 +211,7 @@ class Intermediate(keras.layers.Layer):
 
   def call(self, hidden: tf.Tensor, training: bool = False) -> tf.Tensor:
     """[B * S, H] -> [B * S, I]."""
-    hidden = self._dense(hidden)
+    hidden = self._dense(hidden, training=training)
     config = self._config
     if training and config.hidden_act == "gelu" and fused_ops.available(config.intermediate_size):
       return fused_ops.gelu(hidden)

@@ -35,18 +35,35 @@ def get_activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
   }[name]
 
 
-def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
   """Computes x @ kernel + bias.
 
   Args:
     x: [rows, in], already of the type to compute in.
     kernel: [in, out], cast to the type of `x`.
     bias: [out], cast likewise.
+    training: whether gradients will be taken. That of the bias is then a matrix product, whose
+      sums are kept in float32. TensorFlow's own, BiasAddGrad, adds up bfloat16 in bfloat16: over
+      a thousand rows a fifth of the result is rounding error (CPU, TensorFlow 2.20).
 
   Returns:
     [rows, out], in the type of `x`.
   """
-  return tf.nn.bias_add(tf.matmul(x, tf.cast(kernel, x.dtype)), tf.cast(bias, x.dtype))
+
+  def run(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+      ones = tf.ones([1, tf.shape(upstream)[0]], upstream.dtype)
+      return (
+        tf.matmul(upstream, kernel, transpose_b=True),
+        tf.matmul(x, upstream, transpose_a=True),
+        tf.matmul(ones, upstream)[0],
+      )
+
+    return tf.nn.bias_add(tf.matmul(x, kernel), bias), gradient
+
+  operands = x, tf.cast(kernel, x.dtype), tf.cast(bias, x.dtype)
+  # Exported models do without the nodes that carry a gradient of one's own.
+  return tf.custom_gradient(run)(*operands) if training else run(*operands)[0]
 
 
 def layer_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
