@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from bert_tf.data.packing import pack_sequences
 from bert_tf.data.records import GZIP_SUFFIX, FeatureSpec
+from bert_tf.data.shapes import round_up
 
 Batch = dict[str, tf.Tensor]
 
@@ -50,16 +51,13 @@ class ReadOptions:
 
 @dataclasses.dataclass(frozen=True)
 class LengthBuckets:
-  """Batches of examples of similar length, padded to the longest among them.
+  """Batches of examples of similar length, padded to the longest among them and `round_up`.
 
   Attributes:
-    multiple: padded lengths are multiples of this (or the full length), so that there are few
-      shapes; take 64 or more where every new shape is compiled (XLA).
     window_batches: how many batches' examples are sorted by length together; in training no more
       than there are in an epoch.
   """
 
-  multiple: int = 8
   window_batches: int = 50
 
 
@@ -262,12 +260,12 @@ def _bucketed(
     return batches.map(lambda rows: {k: tf.gather(v, rows) for k, v in window_examples.items()})
 
   dataset = tf.data.Dataset.zip(numbers, windows).flat_map(cut).skip(skip)
-  trim = trim_padding(source.spec, buckets.multiple)
+  trim = trim_padding(source.spec)
   return dataset.map(trim, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
-def trim_padding(spec: FeatureSpec, multiple: int) -> Callable[[Batch], Batch]:
-  """Returns a function that cuts a batch to its longest example, rounded up to `multiple`."""
+def trim_padding(spec: FeatureSpec) -> Callable[[Batch], Batch]:
+  """Returns a function that cuts a batch to its longest example, and `round_up`."""
   full = spec["input_ids"].length
   names = [
     name
@@ -277,7 +275,7 @@ def trim_padding(spec: FeatureSpec, multiple: int) -> Callable[[Batch], Batch]:
 
   def trim(batch: Batch) -> Batch:
     longest = tf.reduce_max(tf.reduce_sum(batch["input_mask"], axis=1))
-    length = tf.minimum(-(-longest // multiple) * multiple, full)
+    length = tf.minimum(round_up(longest), full)
     return {**batch, **{name: batch[name][:, :length] for name in names}}
 
   return trim

@@ -11,6 +11,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
+from bert_tf.data.shapes import round_up
 from bert_tf.serving.options import TextOptions
 from bert_tf.serving.text_inputs import (
   SequencePacker,
@@ -128,15 +129,9 @@ class TextModule(tf.Module):
 
 
 def _with_a_common_size(places: tf.Tensor) -> tf.Tensor:
-  """Repeats the first place until their number, T, has five significant bits at most.
-
-  TensorFlow's kernels for CPUs keep code and buffers for every shape that they have met. So
-  there are sixteen shapes between T and 2 T, for up to 6% more to compute.
-  """
+  """Repeats the first place until they are as many as `round_up` says."""
   count = tf.size(places)
-  doublings = sum(tf.cast(count > 16 << power, tf.int32) for power in range(1, 16))
-  step = tf.bitwise.left_shift(1, doublings)
-  return tf.pad(places, [[0, tf.math.floormod(-count, step)]])
+  return tf.pad(places, [[0, round_up(count) - count]])
 
 
 def once(function: Callable, *specs: object) -> Callable:

@@ -11,10 +11,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from bert_tf.data.shapes import round_up
 from bert_tf.tasks.task import Features
-
-# Lengths of pieces are multiples of this (or that of the batch), so that there are few shapes.
-_LENGTH_MULTIPLE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +59,7 @@ def of_tokens(features: Features, budget: int, token_features: tuple[str, ...] =
   def take(start: tf.Tensor) -> tuple[Features, tf.Tensor]:
     length = full
     if trimmed:
-      multiple = -(-lengths[start] // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
-      length = tf.clip_by_value(multiple, 1, full)
+      length = tf.clip_by_value(round_up(lengths[start]), 1, full)
     end = tf.minimum(rows, start + tf.maximum(1, budget // length))
     piece = {name: x[start:end] for name, x in features.items()}
     return piece | {name: piece[name][:, :length] for name in trimmed}, end

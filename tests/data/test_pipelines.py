@@ -168,7 +168,7 @@ def test_evaluation_comes_once_in_order(source):
   assert shards == [list(range(i, 70, 3)) for i in range(3)]
 
 
-@pytest.mark.parametrize("buckets", [None, LengthBuckets(multiple=4, window_batches=3)])
+@pytest.mark.parametrize("buckets", [None, LengthBuckets(window_batches=3)])
 def test_training_resumes(source, buckets):
   def dataset(skip):
     options = ReadOptions(batch_size=8, training=True, seed=3, skip_batches=skip)
@@ -184,7 +184,7 @@ def test_training_resumes(source, buckets):
 
 def test_buckets_cut_the_padding_and_lose_nothing(source):
   options = ReadOptions(batch_size=8, training=False)
-  buckets = LengthBuckets(multiple=4, window_batches=5)
+  buckets = LengthBuckets(window_batches=5)
   arrays = classification_arrays(70)
   seen, sizes = [], []
   for batch in pipelines.example_dataset(source, CLASS_SPEC, options, buckets):
@@ -193,7 +193,7 @@ def test_buckets_cut_the_padding_and_lose_nothing(source):
     size = batch["input_ids"].shape[1]
     sizes.append(size)
     longest = arrays["input_mask"][index].sum(1).max()
-    assert size % 4 == 0 and longest <= size < longest + 4
+    assert size == longest
     for name in ("input_ids", "input_mask", "segment_ids"):
       assert batch[name].shape[1] == size
       np.testing.assert_array_equal(batch[name], arrays[name][index][:, :size])
@@ -204,7 +204,7 @@ def test_buckets_cut_the_padding_and_lose_nothing(source):
 
 def test_bucketed_training_visits_every_example_once_an_epoch(source):
   options = ReadOptions(batch_size=7, training=True, seed=5)
-  buckets = LengthBuckets(multiple=4, window_batches=5)
+  buckets = LengthBuckets(window_batches=5)
   dataset = pipelines.example_dataset(source, CLASS_SPEC, options, buckets)
   seen = labels(dataset.take(20))
   assert sorted(seen[:70]) == sorted(seen[70:]) == list(range(70))
@@ -213,15 +213,18 @@ def test_bucketed_training_visits_every_example_once_an_epoch(source):
   assert lengths != sorted(lengths), "batches must not come sorted by length"
 
 
-def test_full_length_is_never_passed(source):
-  buckets = LengthBuckets(multiple=10, window_batches=2)
-  options = ReadOptions(batch_size=8, training=False)
-  dataset = pipelines.example_dataset(source, CLASS_SPEC, options, buckets)
-  assert {batch["input_ids"].shape[1] for batch in dataset} <= {10, 16}
+@pytest.mark.parametrize(("longest", "padded"), [(3, 3), (32, 32), (33, 34), (44, 44), (45, 45)])
+def test_padding_is_rounded_up_but_not_past_the_full_length(longest, padded):
+  ids = tf.ones([2, 45], tf.int32)
+  mask = tf.sequence_mask([longest, 1], 45, tf.int32)
+  trim = pipelines.trim_padding(records.classification(45))
+  batch = trim({"input_ids": ids, "input_mask": mask, "segment_ids": ids, "label_ids": ids[:, 0]})
+  assert [batch[name].shape[1] for name in ("input_ids", "input_mask")] == [padded, padded]
+  assert batch["label_ids"].shape == [2]
 
 
 def test_bucketed_shards_index_the_input(source):
-  buckets = LengthBuckets(multiple=4, window_batches=2)
+  buckets = LengthBuckets(window_batches=2)
   for shard in range(3):
     options = ReadOptions(8, training=False, num_shards=3, shard_index=shard)
     for batch in pipelines.example_dataset(source, CLASS_SPEC, options, buckets):
@@ -230,7 +233,7 @@ def test_bucketed_shards_index_the_input(source):
 
 def test_a_batch_holds_no_copies_of_an_example(source):
   options = ReadOptions(batch_size=16, training=True, seed=1)
-  dataset = pipelines.example_dataset(source, CLASS_SPEC, options, LengthBuckets(multiple=4))
+  dataset = pipelines.example_dataset(source, CLASS_SPEC, options, LengthBuckets())
   first_epoch = labels(dataset.take(4))
   assert len(set(first_epoch)) == 64
   for batch in dataset.take(12):

@@ -46,7 +46,7 @@ def test_pieces_hold_all_rows_within_the_budget(budget):
     rows, width = piece["input_mask"].shape
     assert piece["input_ids"].shape == (rows, width) and rows * width <= budget
     longest = int(tf.reduce_max(tf.reduce_sum(piece["input_mask"], 1)))
-    assert width % 16 == 0 and longest <= width < longest + 16
+    assert width == pieces.round_up(longest)
     for row, number in enumerate(piece["label_ids"].numpy()):
       assert int(tf.reduce_sum(piece["input_mask"][row])) == lengths[number - 1]
       assert int(piece["input_ids"][row, 0]) == number
