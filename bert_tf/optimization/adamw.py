@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from bert_tf.optimization import passes
+
 
 def adamw_update(
   variable: tf.Variable,
@@ -40,7 +42,7 @@ def adamw_update(
     bias_correction_step: t, a number counted from 1; None for no bias correction.
   """
   if weight_decay_rate:
-    variable.assign_sub(variable * (learning_rate * weight_decay_rate))
+    variable.assign(passes.decayed(variable, learning_rate * weight_decay_rate))
   powers = 0.0, 0.0
   if bias_correction_step is not None:
     t = tf.cast(bias_correction_step, tf.float32)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from bert_tf.checkpoints import names
+from bert_tf.optimization import passes
 from bert_tf.optimization.adamw import adamw_update
 from bert_tf.optimization.lamb import lamb_update
 
@@ -60,6 +61,7 @@ class Optimizer:
   def apply(
     self,
     gradients: Mapping[str, tf.Tensor],
+    scale: tf.Tensor,
     learning_rate: tf.Tensor,
     step: tf.Tensor,
     condition: tf.Tensor,
@@ -67,29 +69,33 @@ class Optimizer:
     """Updates every variable where `condition` holds; call it in a replica context.
 
     Args:
-      gradients: name -> dense gradient, equal on all replicas.
+      gradients: name -> dense gradient of any floating type, equal on all replicas.
+      scale: float32 scalar, what all gradients are multiplied by; equal on all replicas.
       learning_rate: float32 scalar, equal on all replicas.
       step: integer scalar, the number of this update, counted from 1.
       condition: bool scalar, equal on all replicas; nothing changes where it is false.
     """
     context = tf.distribute.get_replica_context()
-    context.merge_call(self._apply_all, args=(dict(gradients), learning_rate, step, condition))
+    context.merge_call(
+      self._apply_all, args=(dict(gradients), scale, learning_rate, step, condition)
+    )
 
-  def _apply_all(self, strategy, gradients, learning_rate, step, condition) -> None:
+  def _apply_all(self, strategy, gradients, scale, learning_rate, step, condition) -> None:
     def apply() -> None:
       for name, variable in self._variables.items():
         strategy.extended.update(
           variable.value,
           self._update,
-          args=(gradients[name], self._m[name], self._v[name], learning_rate, step, name),
+          args=(gradients[name], self._m[name], self._v[name], scale, learning_rate, step, name),
           group=False,
         )
 
     tf.cond(strategy.experimental_local_results(condition)[0], apply, lambda: None)
 
-  def _update(self, variable, gradient, m, v, learning_rate, step, name: str) -> None:
+  def _update(self, variable, gradient, m, v, scale, learning_rate, step, name: str) -> None:
     decay = self._weight_decay_rate if names.uses_weight_decay(name) else 0.0
     rate = learning_rate * self._rates[name]
+    gradient = passes.scaled(gradient, scale)
     if self._algorithm == "lamb":
       lamb_update(variable, gradient, m, v, rate, step, weight_decay_rate=decay)
     else:

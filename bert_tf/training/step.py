@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from bert_tf.checkpoints import names
+from bert_tf.optimization import passes
 from bert_tf.optimization.optimizer import Optimizer
 from bert_tf.tasks.task import Features, Task
 from bert_tf.training import pieces
@@ -173,15 +174,17 @@ class TrainStep:
     replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
     first_piece = (step * context.num_replicas_in_sync + replica) * self._most_pieces
     losses, gradients, positions = self._compute_in_pieces(features, weights, first_piece)
+    if context.num_replicas_in_sync == 1:
+      gradients = {name: passes.before_widening(g) for name, g in gradients.items()}
     counts = count(features) | {"positions": positions}
     losses, gradients, counts = context.all_reduce(total, (losses, gradients, counts))
     loss = tf.add_n(list(losses.values()))
-    norm = tf.linalg.global_norm(list(gradients.values()))
+    norm = passes.global_norm(gradients.values())
     finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+    scale = tf.constant(1.0)
     if self._options.max_grad_norm:
       scale = self._options.max_grad_norm / tf.maximum(norm, self._options.max_grad_norm)
-      gradients = {name: gradient * scale for name, gradient in gradients.items()}
-    self._optimizer.apply(gradients, learning_rate, step + 1, finite)
+    self._optimizer.apply(gradients, scale, learning_rate, step + 1, finite)
     return {
       **{f"{name}_loss": value for name, value in losses.items()},
       **counts,

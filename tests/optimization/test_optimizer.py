@@ -51,7 +51,8 @@ def test_the_rate_of_each_layer_is_used(algorithm):
     }
     optimizer = Optimizer(model, algorithm, layerwise_lr_decay=decay)
     gradients = {name: tf.constant([1.0, -1.0]) for name in model}
-    optimizer.apply(gradients, tf.constant(0.01), tf.constant(1), tf.constant(True))
+    one = tf.constant(1.0)
+    optimizer.apply(gradients, one, tf.constant(0.01), tf.constant(1), tf.constant(True))
     return {name: variable.numpy() - [1.0, 2.0] for name, variable in model.items()}
 
   plain, decayed = after(1.0), after(0.5)
@@ -60,11 +61,23 @@ def test_the_rate_of_each_layer_is_used(algorithm):
     np.testing.assert_allclose(decayed[name], factor * plain[name], rtol=1e-4)
 
 
+@pytest.mark.parametrize("algorithm", ["adamw", "lamb"])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_the_moments_are_those_of_the_scaled_gradients(variables, algorithm, dtype):
+  optimizer = Optimizer(variables, algorithm)
+  gradients = {name: tf.fill(v.shape, tf.constant(3.0, dtype)) for name, v in variables.items()}
+  scale, rate = tf.constant(0.1), tf.constant(0.0)
+  optimizer.apply(gradients, scale, rate, tf.constant(1), tf.constant(True))
+  for name, slot in optimizer.slots.items():
+    expected = 0.1 * 0.3 if name.endswith(names.ADAM_M) else 0.001 * 0.3**2
+    np.testing.assert_allclose(slot.numpy(), np.full(slot.shape, expected), rtol=1e-4)
+
+
 def test_nothing_changes_where_the_condition_fails(variables):
   optimizer = Optimizer(variables)
   before = {name: variable.numpy() for name, variable in variables.items()}
   gradients = {name: tf.fill(v.shape, float("nan")) for name, v in variables.items()}
-  optimizer.apply(gradients, tf.constant(0.1), tf.constant(1), tf.constant(False))
+  optimizer.apply(gradients, tf.constant(1.0), tf.constant(0.1), tf.constant(1), tf.constant(False))
   for name, variable in variables.items():
     np.testing.assert_array_equal(variable.numpy(), before[name])
   assert not any(np.any(slot.numpy()) for slot in optimizer.slots.values())
