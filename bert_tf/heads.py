@@ -150,12 +150,17 @@ class PretrainingModel(TaskModel):
     Returns:
       `masked_lm_logits`, float32 [B * P, V]; `next_sentence_logits`, float32 [B, 2] (of packed
       rows [B * C, 2]), where class 0 is "follows" and 1 is "random"; and the outputs of
-      `BertModel`.
+      `BertModel`, while training of the last layer only those that these are made of.
     """
-    outputs = self.bert(features, training=training, dropout_seed=dropout_seed)
-    vectors = ops.gather_positions(
-      outputs["sequence_output"], tf.cast(features["masked_lm_positions"], tf.int32)
+    positions, wanted = tf.cast(features["masked_lm_positions"], tf.int32), None
+    if training:
+      cls = features.get("cls_positions", tf.zeros_like(positions[:, :1]))
+      wanted = tf.concat([tf.cast(cls, tf.int32), positions], axis=1)
+      positions = tf.zeros_like(positions) + tf.range(tf.shape(cls)[1], tf.shape(wanted)[1])
+    outputs = self.bert(
+      features, training=training, dropout_seed=dropout_seed, wanted_positions=wanted
     )
+    vectors = ops.gather_positions(outputs["sequence_output"], positions)
     table = self.bert.embeddings.word_embeddings.value
     return {
       **outputs,
@@ -183,9 +188,12 @@ class ClassifierModel(TaskModel):
     """Features of `BertModel` -> its outputs and `logits`, float32 [B, L].
 
     While training, a tenth of the pooled vector is dropped, whatever the config says, as in the
-    original's `create_model`.
+    original's `create_model`, and the last layer is computed for [CLS] only.
     """
-    outputs = self.bert(features, training=training, dropout_seed=dropout_seed)
+    wanted = tf.zeros([tf.shape(features["input_ids"])[0], 1], tf.int32) if training else None
+    outputs = self.bert(
+      features, training=training, dropout_seed=dropout_seed, wanted_positions=wanted
+    )
     pooled = outputs["pooled_output"]
     if training:
       pooled = head_dropout(dropout_seed, self.config)(pooled, 0.1)

@@ -1,4 +1,4 @@
-"""The building blocks of modeling.py and heads.py: affine maps and layer normalisation."""
+"""The building blocks of modeling.py and heads.py: affine maps, layer normalisation, residuals."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from bert_tf import fused_ops, ops
+from bert_tf.config import BertConfig
 
 
 def create_initializer(initializer_range: float = 0.02) -> keras.initializers.Initializer:
@@ -60,3 +61,29 @@ class LayerNorm(keras.layers.Layer):
     random, dropped = dropout.draw(tf.shape(x), rate)
     gamma, beta = tf.convert_to_tensor(self.gamma.value), tf.convert_to_tensor(self.beta.value)
     return fused_ops.residual_norm(x, residual, gamma, beta, self._epsilon, random, dropped)
+
+
+class ResidualOutput(keras.layers.Layer):
+  """Projection, dropout, residual connection and layer normalisation, in this order."""
+
+  def __init__(self, in_size: int, config: BertConfig, **kwargs):
+    super().__init__(name="output", **kwargs)
+    self._rate = config.hidden_dropout_prob
+    self._dense = Dense(
+      in_size, config.hidden_size, config.initializer_range, name="dense", dtype=self.dtype_policy
+    )
+    self._layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype=self.dtype_policy)
+
+  def build(self, input_shape=None):
+    """Builds the projection and the normalisation."""
+    self._dense.build()
+    self._layer_norm.build()
+
+  def call(
+    self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout | None = None
+  ) -> tf.Tensor:
+    """x [B * S, in], residual [B * S, H] -> [B * S, H]."""
+    x = self._dense(x, training=dropout is not None)
+    if dropout:
+      return self._layer_norm.after_dropout(x, residual, dropout, self._rate)
+    return self._layer_norm(x + residual)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from bert_tf import fused_ops, ops
 from bert_tf.config import BertConfig
-from bert_tf.layers import Dense, LayerNorm, create_initializer
+from bert_tf.layers import Dense, LayerNorm, ResidualOutput, create_initializer
 
 
 class Embeddings(keras.layers.Layer):
@@ -91,78 +91,54 @@ class SelfAttention(keras.layers.Layer):
     bias: tf.Tensor,
     dropout: ops.Dropout | None = None,
     tokens: ops.TokenPlaces | None = None,
+    queried: tf.Tensor | None = None,
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """Mixes the values of every sequence.
 
     Args:
       hidden: [B * S, H]; with `tokens` [T, H], without padding.
-      bias: float32 [B, 1, 1 or S, S], see `ops.attention_bias`.
+      bias: float32 [B, 1, 1 or S or Q, S], see `ops.attention_bias`.
       dropout: applied to the probabilities; None at inference.
       tokens: where the tokens are that `hidden` holds.
+      queried: [B * Q, H], rows of `hidden` whose contexts alone are wanted.
 
     Returns:
-      The contexts, as `hidden`, and the probabilities [B, N, S, S] before dropout.
+      The contexts, as `hidden` or `queried`, and the probabilities before dropout,
+      [B, N, S or Q, S].
     """
     config = self._config
     heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    batch, length = tf.shape(bias)[0], tf.shape(bias)[3]
+    batch, everywhere = tf.shape(bias)[0], queried is None
 
-    def split_heads(x: tf.Tensor) -> tf.Tensor:
-      x = tokens.spread(x) if tokens else x
-      x = tf.reshape(x, [batch, length, heads, size])  # [B, S, N, D]
+    def heads_of(layer: Dense, few: tf.Tensor | None = None) -> tf.Tensor:
+      x = layer(hidden if few is None else few, training=dropout is not None)
+      x = tokens.spread(x) if tokens and few is None else x
+      x = tf.reshape(x, [batch, -1, heads, size])  # [B, S, N, D]
       return tf.transpose(x, [0, 2, 1, 3])  # [B, N, S, D]
 
-    query, key, value = (
-      split_heads(layer(hidden, training=dropout is not None))
-      for layer in (self._query, self._key, self._value)
-    )
+    query, key, value = heads_of(self._query, queried), heads_of(self._key), heads_of(self._value)
     scores = tf.matmul(query, key, transpose_b=True)  # [B, N, S, S]
     probs = ops.attention_probs(scores, size**-0.5, bias)
-    context = tf.matmul(self._weights(scores, probs, bias, dropout), value)  # [B, N, S, D]
+    # The kernel is compiled for every length; for a few rows that does not pay.
+    fused = everywhere and fused_ops.available(config.hidden_size)
+    weights = self._weights(scores, probs, bias, dropout, fused)
+    context = tf.matmul(weights, value)  # [B, N, S, D]
     context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, D]
     context = tf.reshape(context, [-1, config.hidden_size])
-    return tokens.pick(context) if tokens else context, probs
+    return tokens.pick(context) if tokens and everywhere else context, probs
 
-  def _weights(
-    self, scores: tf.Tensor, probs: tf.Tensor, bias: tf.Tensor, dropout: ops.Dropout | None
-  ) -> tf.Tensor:
+  def _weights(self, scores, probs, bias, dropout: ops.Dropout | None, fused: bool) -> tf.Tensor:
     """The probabilities after dropout, [B, N, S, S]."""
     config = self._config
     rate = config.attention_probs_dropout_prob
     if not dropout:
       return probs
-    if not fused_ops.available(config.hidden_size):
+    if not fused:
       return dropout(probs, rate)
     # From the scores once more: `probs` is then left uncomputed, unless somebody asks for it.
     size = config.hidden_size // config.num_attention_heads
     random, dropped = dropout.draw(tf.shape(scores), rate)
     return fused_ops.attention_weights(scores, size**-0.5, bias, random, dropped)
-
-
-class ResidualOutput(keras.layers.Layer):
-  """Projection, dropout, residual connection and layer normalisation, in this order."""
-
-  def __init__(self, in_size: int, config: BertConfig, **kwargs):
-    super().__init__(name="output", **kwargs)
-    self._rate = config.hidden_dropout_prob
-    self._dense = Dense(
-      in_size, config.hidden_size, config.initializer_range, name="dense", dtype=self.dtype_policy
-    )
-    self._layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype=self.dtype_policy)
-
-  def build(self, input_shape=None):
-    """Builds the projection and the normalisation."""
-    self._dense.build()
-    self._layer_norm.build()
-
-  def call(
-    self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout | None = None
-  ) -> tf.Tensor:
-    """x [B * S, in], residual [B * S, H] -> [B * S, H]."""
-    x = self._dense(x, training=dropout is not None)
-    if dropout:
-      return self._layer_norm.after_dropout(x, residual, dropout, self._rate)
-    return self._layer_norm(x + residual)
 
 
 class Attention(keras.layers.Layer):
@@ -184,10 +160,16 @@ class Attention(keras.layers.Layer):
     bias: tf.Tensor,
     dropout: ops.Dropout | None = None,
     tokens: ops.TokenPlaces | None = None,
+    wanted: tf.Tensor | None = None,
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]; `tokens` as SelfAttention."""
-    context, probs = self._self(hidden, bias, dropout=dropout, tokens=tokens)
-    return self._output(context, hidden, dropout=dropout), probs
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]; `tokens` as SelfAttention.
+
+    Where only some rows of the output are wanted, int [B * Q]: -> [B * Q, H] and [B, N, Q, S].
+    """
+    few = None if wanted is None else tf.gather(hidden, wanted)
+    context, probs = self._self(hidden, bias, dropout=dropout, tokens=tokens, queried=few)
+    residual = hidden if few is None else few
+    return self._output(context, residual, dropout=dropout), probs
 
 
 class Intermediate(keras.layers.Layer):
@@ -238,9 +220,10 @@ class TransformerBlock(keras.layers.Layer):
     bias: tf.Tensor,
     dropout: ops.Dropout | None = None,
     tokens: ops.TokenPlaces | None = None,
+    wanted: tf.Tensor | None = None,
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]; `tokens` as SelfAttention."""
-    attended, probs = self._attention(hidden, bias, dropout=dropout, tokens=tokens)
+    """As `Attention`: [B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
+    attended, probs = self._attention(hidden, bias, dropout=dropout, tokens=tokens, wanted=wanted)
     wide = self._intermediate(attended, training=dropout is not None)
     return self._output(wide, attended, dropout=dropout), probs
 
@@ -267,15 +250,20 @@ class Encoder(keras.layers.Layer):
     bias: tf.Tensor,
     dropout: ops.Dropout | None = None,
     tokens: ops.TokenPlaces | None = None,
+    last: ops.LastLayer | None = None,
   ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """[B * S, H] or, with `tokens`, [T, H] -> outputs and probabilities of all layers."""
     outputs, probs = [], []
     for index, block in enumerate(self._blocks):
       block_dropout = dropout.block(index) if dropout else None
+      wanted = None
+      if last and block is self._blocks[-1]:
+        wanted, bias = last
 
-      def run(x: tf.Tensor, bias: tf.Tensor, block=block, dropout=block_dropout):
+      def run(x, bias, block=block, dropout=block_dropout, wanted=wanted):
         # A fresh copy: the backward pass calls this again and must meet the same masks.
-        return block(x, bias, dropout=dropout.copy() if dropout else None, tokens=tokens)
+        dropout = dropout.copy() if dropout else None
+        return block(x, bias, dropout=dropout, tokens=tokens, wanted=wanted)
 
       if self._recompute and dropout:
         run = tf.recompute_grad(run)
@@ -344,6 +332,7 @@ class BertModel(keras.Model):
     features: dict[str, tf.Tensor],
     training: bool = False,
     dropout_seed: tf.Tensor | None = None,
+    wanted_positions: tf.Tensor | None = None,
   ) -> dict[str, tf.Tensor | list[tf.Tensor]]:
     """Encodes token ids.
 
@@ -356,6 +345,9 @@ class BertModel(keras.Model):
         out, and what outputs hold there is of no account; the first place must be a token.
       training: whether to apply dropout.
       dropout_seed: int64 [2], determines the dropout masks; default: drawn at random.
+      wanted_positions: int32 [B, Q], where the last layer is wanted, beginning with the positions
+        of [CLS]; it is not computed elsewhere. Its outputs are then [B, Q, H] and its
+        probabilities [B, N, Q, S]. Default: everywhere.
 
     Returns:
       `embedding_output` [B, S, H]; `encoder_layers`, a list of [B, S, H];
@@ -384,13 +376,18 @@ class BertModel(keras.Model):
     places = features.get("token_places")
     tokens = None if places is None else ops.TokenPlaces.of(places, input_mask)
     hidden = tokens.pick(embedded) if tokens else embedded
-    layers, probs = self.encoder(hidden, bias, dropout=dropout, tokens=tokens)
-    layers = [unflatten(tokens.spread(layer) if tokens else layer) for layer in layers]
+    cls, last = features.get("cls_positions"), None
+    if wanted_positions is not None:
+      last = ops.LastLayer.of(wanted_positions, bias, tokens)
+      cls = None if cls is None else tf.zeros_like(cls) + tf.range(tf.shape(cls)[1])
+    layers, probs = self.encoder(hidden, bias, dropout=dropout, tokens=tokens, last=last)
+    few = [last.unflatten(layers.pop())] if last else []
+    layers = [unflatten(tokens.spread(layer) if tokens else layer) for layer in layers] + few
     return {
       "embedding_output": unflatten(embedded),
       "encoder_layers": layers,
       "sequence_output": layers[-1],
-      "pooled_output": self.pooler(layers[-1], features.get("cls_positions")),
+      "pooled_output": self.pooler(layers[-1], cls),
       "attention_probs": probs,
     }
 

@@ -135,6 +135,36 @@ class TokenPlaces(NamedTuple):
     return tf.gather(x, self.source)
 
 
+class LastLayer(NamedTuple):
+  """Where the output of the last layer is wanted, when not everywhere.
+
+  A classifier reads [CLS] alone and masked words are a sixth of a text: keys and values of the
+  last layer are needed everywhere, its queries, projection and feed-forward half only there.
+
+  Attributes:
+    rows: int [B * Q], rows of the layer's input.
+    bias: float32 [B, 1, 1 or Q, S], see `attention_bias`.
+  """
+
+  rows: tf.Tensor
+  bias: tf.Tensor
+
+  @classmethod
+  def of(
+    cls, positions: tf.Tensor, bias: tf.Tensor, tokens: TokenPlaces | None = None
+  ) -> LastLayer:
+    """Of positions int32 [B, Q] in sequences with an attention bias [B, 1, 1 or S, S]."""
+    batch, length = tf.shape(bias)[0], tf.shape(bias)[3]
+    rows = tf.reshape(positions + (tf.range(batch) * length)[:, tf.newaxis], [-1])
+    if bias.shape[2] != 1:
+      bias = tf.gather(bias[:, 0], positions, batch_dims=1)[:, tf.newaxis]
+    return cls(tf.gather(tokens.source, rows) if tokens else rows, bias)
+
+  def unflatten(self, x: tf.Tensor) -> tf.Tensor:
+    """[B * Q, H] -> [B, Q, H]."""
+    return tf.reshape(x, [tf.shape(self.bias)[0], -1, x.shape[1]])
+
+
 def attention_probs(scores: tf.Tensor, scale: float, bias: tf.Tensor) -> tf.Tensor:
   """Softmax of scaled dot products (arXiv:1706.03762, eq. 1), computed in float32.
 

@@ -152,6 +152,56 @@ def test_recomputed_activations_give_the_same_gradients():
     np.testing.assert_allclose(tf.convert_to_tensor(a), tf.convert_to_tensor(b), atol=1e-6)
 
 
+@pytest.mark.parametrize("rows_hold", ["a sequence", "its tokens alone", "two sequences"])
+def test_the_last_layer_may_be_computed_where_it_is_wanted(rows_hold):
+  model = BertModel(small_config())
+  ids = tf.constant([[1, 2, 3, 4, 5, 0], [6, 7, 8, 9, 1, 2]])
+  features = {"input_ids": ids, "input_mask": tf.sign(ids)}
+  wanted = tf.constant([[0, 4, 2], [0, 3, 3]])
+  if rows_hold == "its tokens alone":
+    features["token_places"] = tf.where(tf.reshape(ids, [-1]) > 0)[:, 0]
+  if rows_hold == "two sequences":
+    features["sequence_ids"] = tf.constant([[1, 1, 2, 2, 2, 0], [1, 1, 1, 2, 2, 2]])
+    features["cls_positions"] = tf.constant([[0, 2], [0, 3]])
+    wanted = tf.concat([features["cls_positions"], wanted], axis=1)
+  everywhere = model(features)
+  found = model(features, wanted_positions=wanted)
+  expected = tf.gather(everywhere["sequence_output"], wanted, batch_dims=1)
+  # Another order of additions in the products.
+  np.testing.assert_allclose(found["sequence_output"], expected, atol=1e-6)
+  np.testing.assert_allclose(found["pooled_output"], everywhere["pooled_output"], atol=1e-6)
+  probs = tf.transpose(everywhere["attention_probs"][-1], [0, 2, 1, 3])
+  probs = tf.transpose(tf.gather(probs, wanted, batch_dims=1), [0, 2, 1, 3])
+  np.testing.assert_allclose(found["attention_probs"][-1], probs, atol=1e-6)
+  for layer, other in zip(found["encoder_layers"][:-1], everywhere["encoder_layers"], strict=False):
+    np.testing.assert_array_equal(layer, other)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_training_computes_the_last_layer_where_a_loss_needs_it(recompute):
+  """Without dropout its losses and gradients are those of the whole layer."""
+  config = small_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+  model = heads.PretrainingModel(config, recompute_activations=recompute)
+  ids = tf.constant([[1, 2, 3, 4, 5, 0], [6, 7, 8, 9, 1, 2]])
+  positions = tf.constant([[1, 3, 0], [2, 5, 4]])
+  features = {"input_ids": ids, "input_mask": tf.sign(ids), "masked_lm_positions": positions}
+
+  @tf.function
+  def run(training: bool):
+    with tf.GradientTape() as tape:
+      outputs = model(features, training=training, dropout_seed=tf.constant([5, 6], tf.int64))
+      logits = [outputs["masked_lm_logits"], outputs["next_sentence_logits"]]
+      loss = tf.add_n([tf.reduce_logsumexp(x) for x in logits])
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    return outputs["sequence_output"], [*logits, *map(tf.convert_to_tensor, gradients)]
+
+  whole, expected = run(False)
+  few, found = run(True)
+  assert whole.shape == [2, 6, config.hidden_size] and few.shape == [2, 4, config.hidden_size]
+  for a, b in zip(found, expected, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6 * max(1.0, np.abs(b).max()))
+
+
 def test_mixed_precision_stays_close_and_keeps_float32_weights():
   tf.random.set_seed(1)
   full = heads.ClassifierModel(small_config(), 3)

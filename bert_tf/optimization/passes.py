@@ -53,7 +53,9 @@ def before_widening(gradient: tf.Tensor) -> tf.Tensor:
 
 def _large(x: tf.Tensor) -> bool:
   shape = x.shape
-  return shape.rank == 2 and shape.num_elements() >= _LARGE and fused_ops.available(shape[1])
+  if not shape.is_fully_defined() or shape.rank != 2:
+    return False
+  return shape.num_elements() >= _LARGE and fused_ops.available(shape[1])
 
 
 def _wide(x: tf.Tensor) -> tf.Tensor:
