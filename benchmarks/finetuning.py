@@ -276,7 +276,7 @@ def main() -> None:
   parser.add_argument("--peers", help="Python with benchmarks/peers-requirements.txt")
   parser.add_argument("--tasks", help="default: mrpc,cola,sts-b, and of `speed` mrpc,sst-2")
   parser.add_argument("--seeds", help="default: 1,2,3, and of `speed` 1")
-  parser.add_argument("--steps", type=int, default=20, help="of `speed`")
+  parser.add_argument("--steps", type=int, default=60, help="of `speed`")
   parser.add_argument("--contenders", help="default: those in bfloat16; with float32, more")
   parser.add_argument("--json", default="bench_out/finetuning.json")
   parser.add_argument("--measure", help=argparse.SUPPRESS)
