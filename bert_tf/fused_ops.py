@@ -21,6 +21,7 @@ _LEAST_WIDTH = 256
 _GELU_SLOPE = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
 
+# Compiles a function of tensors into kernels, once for every shape that it meets.
 kernel = tf.function(autograph=False, jit_compile=True)
 
 

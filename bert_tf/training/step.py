@@ -174,7 +174,7 @@ class TrainStep:
     replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
     first_piece = (step * context.num_replicas_in_sync + replica) * self._most_pieces
     losses, gradients, positions = self._compute_in_pieces(features, weights, first_piece)
-    if context.num_replicas_in_sync == 1:
+    if context.num_replicas_in_sync == 1:  # others are added up, which wants float32
       gradients = {name: passes.before_widening(g) for name, g in gradients.items()}
     counts = count(features) | {"positions": positions}
     losses, gradients, counts = context.all_reduce(total, (losses, gradients, counts))
