@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from runs import GOLDEN, golden_batches, golden_config, golden_task, weights_of
 
-from bert_tf import checkpoints
+from bert_tf import checkpoints, fused_ops
+from bert_tf.optimization import passes
 from bert_tf.training import loop
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
@@ -65,8 +66,15 @@ def train_records(directory) -> list[dict]:
   return [line for line in lines if line["kind"] == "train"]
 
 
+@pytest.mark.parametrize("path", ["plain", "kernels"])
 @pytest.mark.parametrize("name", LOGS)
-def test_fifteen_steps_of_the_original(name, tmp_path):
+def test_fifteen_steps_of_the_original(name, path, tmp_path, monkeypatch):
+  if path == "kernels":
+    # Models this narrow do not use them by themselves.
+    monkeypatch.setattr(fused_ops, "_LEAST_WIDTH", 0)
+    monkeypatch.setattr(passes, "_LARGE", 0)
+    if not fused_ops.available(32):
+      pytest.skip("not everything runs on CPUs here")
   log_file, checkpoint = LOGS[name]
   log = json.loads((GOLDEN / "model" / log_file).read_text())
   options = original_options(tmp_path, init_checkpoint=str(GOLDEN / checkpoint))
