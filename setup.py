@@ -32,7 +32,6 @@ setup(
   license="Apache-2.0",
   python_requires=">=3.10,<3.13",
   packages=find_packages(include=["bert_tf", "bert_tf.*"]),
-  py_modules=["training_flags"],
   package_data={"bert_tf.serving": ["page.html"]},
   install_requires=[
     # tf-models-official has no release for TensorFlow 2.21.

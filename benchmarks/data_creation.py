@@ -184,7 +184,7 @@ def reading(text: pathlib.Path, vocab: pathlib.Path) -> list[dict]:
   """Processor time of the input pipeline for a batch of 8 x 128 beside that of a step."""
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   sys.path.insert(0, str(ROOT))
-  from bert_tf.data import creation, masking, pipelines, records
+  from bert_tf.data import in_memory_creation, masking, pipelines, records
   from bert_tf.data.dynamic_masking import DynamicMasking
   from bert_tf.data.instances import InstanceOptions
   from bert_tf.tokenization import FullTokenizer
@@ -203,7 +203,7 @@ def reading(text: pathlib.Path, vocab: pathlib.Path) -> list[dict]:
     with tempfile.TemporaryDirectory() as directory:
       options = InstanceOptions(dupe_factor=1, dynamic_masking=dynamic is not None)
       path = f"{directory}/records" + (".gz" if name.endswith(".gz") else "")
-      creation.create_pretraining_data([str(text)], [path], tokenizer, options)
+      in_memory_creation.create_pretraining_data([str(text)], [path], tokenizer, options)
       spec = records.unmasked_pretraining(128) if dynamic else records.pretraining(128, 20)
       batches = iter(
         pipelines.pretraining_dataset([path], spec, pipelines.ReadOptions(8, True), dynamic, pack)

@@ -103,10 +103,10 @@ def measure(
 def measure_ours(args: argparse.Namespace, dtype: str) -> dict:
   """The signature `tensors` of an exported classifier."""
   tf = one_thread()
-  from bert_tf.serving import export
+  from bert_tf.export import exporters
 
   with tempfile.TemporaryDirectory() as directory:
-    options = export.ExportOptions(directory, version=1, dtype=dtype, check=False)
+    options = exporters.ExportOptions(directory, version=1, dtype=dtype, check=False)
     loaded = tf.saved_model.load(export_classifier(args, options))
     signature, of_text = loaded.signatures["tensors"], loaded.signatures["serving_default"]
 
@@ -130,15 +130,15 @@ def one_thread():
 def export_classifier(args: argparse.Namespace, options) -> str:
   """BERT-base with random weights, exported."""
   from bert_tf.config import BertConfig
+  from bert_tf.export import exporters
   from bert_tf.heads import ClassifierModel
-  from bert_tf.serving import export
   from bert_tf.tokenization import load_vocab
 
   size = len(load_vocab(args.vocab_file))
   config = BertConfig(size, HIDDEN, LAYERS, HIDDEN // 64, 4 * HIDDEN, type_vocab_size=2)
-  text = export.TextOptions(args.vocab_file, True, LENGTH)
+  text = exporters.TextOptions(args.vocab_file, True, LENGTH)
   model = ClassifierModel(config, 2)
-  return export.export_classifier(model, config, text, ["no", "yes"], options)
+  return exporters.export_classifier(model, config, text, ["no", "yes"], options)
 
 
 def matrix_products(tf, dtype: str) -> Callable[[], object]:
@@ -175,9 +175,9 @@ def measure_litert(args: argparse.Namespace, kind: str) -> dict:
   import contextlib
 
   with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(sys.stderr):
-    from bert_tf.serving import export, lite
+    from bert_tf.export import exporters, lite
 
-    options = export.ExportOptions(directory, version=1, check=False, lite=(kind,))
+    options = exporters.ExportOptions(directory, version=1, check=False, lite=(kind,))
     [file] = pathlib.Path(export_classifier(args, options)).rglob("*.tflite")
     model = lite.LiteModel(file)
 

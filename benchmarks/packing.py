@@ -24,11 +24,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import tensorflow as tf
 
 from bert_tf.config import BertConfig
-from bert_tf.data import creation, pipelines, records
+from bert_tf.data import in_memory_creation, pipelines, records
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.data.packing import pack_sequences
 from bert_tf.optimization.optimizer import Optimizer
-from bert_tf.tasks.pretraining import PretrainingTask, Source
+from bert_tf.tasks.pretraining.task import PretrainingTask, Source
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.training import loop
 from bert_tf.training.options import DTYPES, TrainingOptions
@@ -55,7 +55,7 @@ def datasets(text: pathlib.Path, directory: str, short_seq_prob: float, args: ar
   tokenizer = FullTokenizer(DATA / "vocabs" / "bert-base-uncased-vocab.txt")
   path = f"{directory}/{text.stem}.tfrecord"
   options = InstanceOptions(dupe_factor=1, short_seq_prob=short_seq_prob)
-  creation.create_pretraining_data([str(text)], [path], tokenizer, options)
+  in_memory_creation.create_pretraining_data([str(text)], [path], tokenizer, options)
   read = pipelines.ReadOptions(args.batch, training=True, seed=1)
   # All batches are one window, so every way sees the same examples.
   buckets = pipelines.LengthBuckets(window_batches=args.batches)

@@ -35,7 +35,7 @@ def _float_vectors(signature, sentences: list[str]) -> np.ndarray:
 
 def _lite_vectors(path: str, features: dict[str, np.ndarray]) -> tuple[np.ndarray, float]:
   """Vectors by the LiteRT runtime on one thread, and the mean ms of a sentence."""
-  from bert_tf.serving.lite import LiteModel
+  from bert_tf.export.lite import LiteModel
 
   model = LiteModel(path)
   rows = [
@@ -52,8 +52,8 @@ def lite(args: argparse.Namespace) -> dict[str, Any]:
   """Exports with LiteRT files and compares each with the float model."""
   from sklearn.linear_model import LogisticRegression
 
-  from bert_tf.serving.options import LITE_KINDS, ExportOptions
-  from bert_tf.serving.run import ExportRun, ExportRunner
+  from bert_tf.export.options import LITE_KINDS, ExportOptions
+  from bert_tf.export.run import ExportRun, ExportRunner
 
   train, labels = _sentences("train", TRAINED_ON)
   dev, truth = _sentences("dev", args.texts)

@@ -74,7 +74,7 @@ def our_step(config, args, dtype: str, batch: dict, model=None):
 
   from bert_tf.data import records
   from bert_tf.optimization.optimizer import Optimizer
-  from bert_tf.tasks.pretraining import PretrainingTask, Source
+  from bert_tf.tasks.pretraining.task import PretrainingTask, Source
   from bert_tf.training.options import DTYPES, TrainingOptions
   from bert_tf.training.state import RunState
   from bert_tf.training.step import TrainStep, trained_variables

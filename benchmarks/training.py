@@ -28,7 +28,7 @@ from bert_tf.checkpoints import tf1
 from bert_tf.config import BertConfig
 from bert_tf.data import records
 from bert_tf.optimization.optimizer import Optimizer
-from bert_tf.tasks.pretraining import PretrainingTask, Source
+from bert_tf.tasks.pretraining.task import PretrainingTask, Source
 from bert_tf.training import loop
 from bert_tf.training.memory import memory_metrics
 from bert_tf.training.options import DTYPES, TrainingOptions

@@ -16,6 +16,9 @@ import pytest
 if threading.current_thread() is threading.main_thread():
   signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Exports of every kind, which the tests of several packages ask.
+pytest_plugins = ["exported_models"]
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 

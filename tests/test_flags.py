@@ -132,7 +132,7 @@ def test_model_files_beside_the_weights(root, golden, tmp_path):
   code = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-import run_classifier as script
+from bert_tf.scripts import run_classifier as script
 script.FLAGS(sys.argv)
 script.training_flags.find_model_files("bert_config_file", "vocab_file", "do_lower_case")
 print(script.FLAGS.bert_config_file, script.FLAGS.vocab_file, script.FLAGS.do_lower_case)

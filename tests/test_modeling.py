@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from bert_tf import BertConfig, BertModel, checkpoints, heads, ops
-from bert_tf.checkpoints.names import named_variables
+from bert_tf.names import named_variables
 
 CASES = {
   "forward": ("bert_config.json", "tiny_ckpt/bert_model.ckpt"),
@@ -62,7 +62,7 @@ def test_forward_pass_is_the_originals(case):
 
 def test_losses_are_the_originals(case):
   from bert_tf.data import records
-  from bert_tf.tasks.pretraining import PretrainingTask, Source
+  from bert_tf.tasks.pretraining.task import PretrainingTask, Source
 
   _, model, arrays = case
   task = PretrainingTask(model.config, Source([], records.pretraining(128, 20)))

@@ -113,7 +113,7 @@ def check_results(golden, task, output_dir, predicts):
 
 def test_flags_are_the_originals(root):
   code = (
-    "import run_classifier as script, json;"
+    "from bert_tf.scripts import run_classifier as script; import json;"
     "print(json.dumps({n: script.FLAGS[n].default for n in script.FLAGS}))"
   )
   result = subprocess.run(

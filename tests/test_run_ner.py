@@ -167,8 +167,8 @@ def test_entities_are_served_as_predicted(trained, predicted, tmp_path):
   import tensorflow as tf
   import tensorflow_text  # noqa: F401
 
-  from bert_tf.serving.options import ExportOptions
-  from bert_tf.serving.run import ExportRun, ExportRunner
+  from bert_tf.export.options import ExportOptions
+  from bert_tf.export.run import ExportRun, ExportRunner
 
   options = ExportOptions(str(tmp_path), version=1, check=False)
   path = ExportRunner(ExportRun("tokens", str(predicted), options)).export()
@@ -215,7 +215,7 @@ def test_a_directory_with_other_labels_is_refused(trained, predicted, tmp_path):
 
 def test_a_hugging_face_model_without_pooler_predicts(golden, tmp_path):
   """Its labels stand in its config, as those of the hub's models do."""
-  from bert_tf.serving import trained as beside
+  from bert_tf.model_dir import trained as beside
 
   source = golden / "formats" / "huggingface" / "BertForTokenClassification"
   tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxy"]

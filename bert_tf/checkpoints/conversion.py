@@ -13,10 +13,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bert_tf.checkpoints import formats, names
-from bert_tf.checkpoints.description import Description, describe
+from bert_tf import names
+from bert_tf.checkpoints import formats, loading
 from bert_tf.checkpoints.reader import Reader, Weights
 from bert_tf.errors import UserError
+from bert_tf.model_dir.description import Description, describe
 
 # Name of a format -> the module of this package that writes it.
 FORMATS = {
@@ -168,14 +169,12 @@ def _models(shapes: dict, about: Description) -> Iterator[tuple]:
 
 
 def _run(model, reader: Reader, shapes: dict, outputs: list[str]) -> list[np.ndarray]:
-  from bert_tf import checkpoints
-
   absent = [
     name
     for name in names.named_variables(model)
     if name not in shapes and any(fnmatch.fnmatchcase(name, pattern) for pattern in _HEADS)
   ]
-  checkpoints.load_from(model, reader, absent)
+  loading.load_from(model, reader, absent)
   result = model(_features(model.config))
   return [result[name].numpy() for name in outputs]
 

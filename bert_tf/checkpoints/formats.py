@@ -6,10 +6,11 @@ import os
 from typing import Any
 
 from bert_tf.checkpoints import huggingface, keras_hub
-from bert_tf.checkpoints.description import local_path, read_json
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.model_dir import weight_files
+from bert_tf.model_dir.description import local_path, read_json
 
 
 def open_checkpoint(path: Any) -> Reader:
@@ -28,7 +29,7 @@ def open_checkpoint(path: Any) -> Reader:
   preset = keras_hub.find(path)
   if preset:
     return keras_hub.Reader(preset)
-  weights = huggingface.find(path)
+  weights = weight_files.find_hugging_face(path)
   if weights:
     _check_architecture(weights)
     return huggingface.Reader(weights)
@@ -39,7 +40,7 @@ def open_checkpoint(path: Any) -> Reader:
     raise UserError(
       f"init checkpoint: expected a checkpoint, found none at {path!r}; give the prefix of the"
       " .index file, such as uncased_L-12_H-768_A-12/bert_model.ckpt, or a directory with"
-      f" {', '.join(huggingface.WEIGHT_FILES)}, or hf://organisation/name"
+      f" {', '.join(weight_files.HUGGING_FACE)}, or hf://organisation/name"
     )
   reader = tf1.Reader(prefix)
   return model_garden.Reader(reader) if model_garden.is_object_based(reader) else reader

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bert_tf.checkpoints.tables import SAME, TRANSPOSED, Layout, Table
+from bert_tf.checkpoints.name_tables import SAME, TRANSPOSED, Layout, Table
 from bert_tf.checkpoints.tensor_files import (
   Hdf5File,
   SafetensorsFile,
@@ -22,16 +22,10 @@ from bert_tf.checkpoints.torch_file import TorchFile
 from bert_tf.errors import UserError
 
 if TYPE_CHECKING:
-  from bert_tf.checkpoints.description import Description
   from bert_tf.checkpoints.reader import Weights
+  from bert_tf.model_dir.description import Description
 
 FORMAT = "Hugging Face"
-
-# The files that hold the weights, the preferred one first.
-WEIGHT_FILES = (
-  "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-  "pytorch_model.bin.index.json", "tf_model.h5",
-)  # fmt: skip
 
 _LAYER, _THEIR_LAYER = "bert/encoder/layer_{}", "bert.encoder.layer.{}"
 _TRANSFORM, _THEIR_TRANSFORM = "cls/predictions/transform", "cls.predictions.transform"
@@ -99,18 +93,6 @@ _H5_TABLE = Table([
 _DECODER = "cls.predictions.decoder.weight"
 # The decoder's bias is the head's bias under a second name; position_ids is 0, 1, 2, ...
 _REDUNDANT = frozenset({"cls.predictions.decoder.bias", "bert.embeddings.position_ids"})
-
-
-def find(path: str) -> str | None:
-  """Returns the file with the weights that `path` means, or None where it means none.
-
-  `path` is a directory or one of the files of `WEIGHT_FILES`, under whatever name.
-  """
-  if os.path.isdir(path):
-    candidates = (os.path.join(path, name) for name in WEIGHT_FILES)
-    return next((file for file in candidates if os.path.isfile(file)), None)
-  endings = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index.json")
-  return path if path.endswith(endings) and os.path.isfile(path) else None
 
 
 def _open(path: str) -> TensorFile:

@@ -9,12 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from bert_tf.checkpoints.description import Description, read_vocabulary
+from bert_tf.checkpoints.name_tables import (
+  HEADS_BIAS,
+  HEADS_IN,
+  HEADS_OUT,
+  TRANSPOSED,
+  Layout,
+  Table,
+)
 from bert_tf.checkpoints.reader import Weights
-from bert_tf.checkpoints.tables import HEADS_BIAS, HEADS_IN, HEADS_OUT, TRANSPOSED, Layout, Table
 from bert_tf.checkpoints.tensor_files import Hdf5File, Shape
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.model_dir.description import Description, read_vocabulary
 
 FORMAT = "KerasHub"
 BACKBONE_FILE = "model.weights.h5"

@@ -12,11 +12,18 @@ import re
 import numpy as np
 
 from bert_tf.checkpoints import tf1
-from bert_tf.checkpoints.description import Description, write_config_and_vocabulary
+from bert_tf.checkpoints.name_tables import (
+  HEADS_BIAS,
+  HEADS_IN,
+  HEADS_OUT,
+  TRANSPOSED,
+  Layout,
+  Table,
+)
 from bert_tf.checkpoints.reader import Weights
-from bert_tf.checkpoints.tables import HEADS_BIAS, HEADS_IN, HEADS_OUT, TRANSPOSED, Layout, Table
 from bert_tf.checkpoints.tensor_files import Shape, as_float32
 from bert_tf.errors import UserError
+from bert_tf.model_dir.description import Description, write_config_and_vocabulary
 
 FORMAT = "Model Garden"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

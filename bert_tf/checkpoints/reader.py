@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bert_tf.checkpoints import names
+from bert_tf import names
 
 Shape = tuple[int, ...]
 

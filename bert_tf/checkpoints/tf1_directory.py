@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from bert_tf.checkpoints import huggingface, names, tf1
-from bert_tf.checkpoints.description import Description, write_config_and_vocabulary
+from bert_tf import names
+from bert_tf.checkpoints import huggingface, tf1
 from bert_tf.checkpoints.reader import Weights
+from bert_tf.model_dir.description import Description, write_config_and_vocabulary
 
 CHECKPOINT = "bert_model.ckpt"
 

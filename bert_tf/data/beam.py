@@ -21,8 +21,8 @@ import logging
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
-from bert_tf.data.creation import ExampleMaker
 from bert_tf.data.documents import Document, sentence_encoder
+from bert_tf.data.in_memory_creation import ExampleMaker
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.data.masking import Vocabulary, shuffle
 from bert_tf.data.shards import Piece, cut_file, read_blocks

@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from bert_tf.data.packing import pack_sequences
+from bert_tf.data.padded_lengths import round_up
 from bert_tf.data.records import GZIP_SUFFIX, FeatureSpec
-from bert_tf.data.shapes import round_up
 
 Batch = dict[str, tf.Tensor]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from bert_tf.optimization import passes
+from bert_tf.optimization import fused_update
 
 
 def adamw_update(
@@ -42,7 +42,7 @@ def adamw_update(
     bias_correction_step: t, a number counted from 1; None for no bias correction.
   """
   if weight_decay_rate:
-    variable.assign(passes.decayed(variable, learning_rate * weight_decay_rate))
+    variable.assign(fused_update.decayed(variable, learning_rate * weight_decay_rate))
   powers = 0.0, 0.0
   if bias_correction_step is not None:
     t = tf.cast(bias_correction_step, tf.float32)

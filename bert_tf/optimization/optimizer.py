@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from bert_tf.checkpoints import names
-from bert_tf.optimization import passes
+from bert_tf import names
+from bert_tf.optimization import fused_update
 from bert_tf.optimization.adamw import adamw_update
 from bert_tf.optimization.lamb import lamb_update
 
@@ -95,7 +95,7 @@ class Optimizer:
   def _update(self, variable, gradient, m, v, scale, learning_rate, step, name: str) -> None:
     decay = self._weight_decay_rate if names.uses_weight_decay(name) else 0.0
     rate = learning_rate * self._rates[name]
-    gradient = passes.scaled(gradient, scale)
+    gradient = fused_update.scaled(gradient, scale)
     if self._algorithm == "lamb":
       lamb_update(variable, gradient, m, v, rate, step, weight_decay_rate=decay)
     else:

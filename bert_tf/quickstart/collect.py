@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from bert_tf import script
 from bert_tf.files import atomic_writer
-from bert_tf.quickstart import corpus, task
+from bert_tf.quickstart import areas, corpus
 
 
 def collect(output_dir: str) -> None:
@@ -21,8 +21,8 @@ def collect(output_dir: str) -> None:
     UserError: this Python has no source files, or too few for the task.
   """
   modules = corpus.standard_library()
-  examples = task.examples(modules)
-  dev_modules = task.dev_modules(examples)
+  examples = areas.examples(modules)
+  dev_modules = areas.dev_modules(examples)
   train, held_out = corpus.split(corpus.documents(modules), dev_modules)
   for name, documents in (("train", train), ("held_out", held_out)):
     path = os.path.join(output_dir, "text", f"{name}.txt")
@@ -32,7 +32,7 @@ def collect(output_dir: str) -> None:
   for name, wanted in (("train", False), ("dev", True)):
     chosen = [each for each in examples if (each.module in dev_modules) == wanted]
     path = os.path.join(output_dir, "task", f"{name}.tsv")
-    task.write_examples(chosen, path)
+    areas.write_examples(chosen, path)
     print(f"{path}: {_counts(chosen)}")
   with atomic_writer(os.path.join(output_dir, "task", "labels.txt")) as file:
     file.writelines(f"{label}\n" for label in sorted({each.area for each in examples}))
@@ -42,10 +42,10 @@ def _megabytes(path: str) -> str:
   return f"{os.path.getsize(path) / 1e6:.2f} MB"
 
 
-def _counts(examples: Sequence[task.Example]) -> str:
-  areas = collections.Counter(each.area for each in examples).most_common()
+def _counts(examples: Sequence[areas.Example]) -> str:
+  sizes = collections.Counter(each.area for each in examples).most_common()
   modules = len({each.module for each in examples})
-  listed = ", ".join(f"{area} {count}" for area, count in areas)
+  listed = ", ".join(f"{area} {count}" for area, count in sizes)
   return f"{len(examples)} examples of {modules} modules ({listed})"
 
 

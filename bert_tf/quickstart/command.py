@@ -7,7 +7,7 @@ import os
 
 from bert_tf.files import atomic_writer
 from bert_tf.quickstart import plan, report, results
-from bert_tf.quickstart.scale import FAST, FULL
+from bert_tf.quickstart.size import FAST, FULL
 from bert_tf.quickstart.steps import Runner
 
 

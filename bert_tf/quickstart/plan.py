@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import bert_tf
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.quickstart.scale import Scale
+from bert_tf.quickstart.size import Scale
 from bert_tf.quickstart.steps import Step
 
 EVAL_BATCH_SIZE = 32

@@ -14,7 +14,7 @@ from typing import Any
 from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.quickstart.plan import EVAL_BATCH_SIZE, Layout
-from bert_tf.quickstart.scale import Scale
+from bert_tf.quickstart.size import Scale
 from bert_tf.tokenization import load_vocab
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.serving import locate, trained
+from bert_tf.model_dir import trained
+from bert_tf.serving import locate
 from bert_tf.serving.predict import BATCH_SIZE, decode, print_json_line, text_batches
 
 MASK = "[MASK]"
@@ -138,12 +139,12 @@ def _from_checkpoint(
   import tensorflow as tf
 
   from bert_tf import heads
-  from bert_tf.serving import export
-  from bert_tf.serving.pretraining_module import PretrainingModule
+  from bert_tf.export import exporters
+  from bert_tf.export.graphs.pretraining import PretrainingModule
 
-  text = export.TextOptions(vocab_file, do_lower_case, max_seq_length)
-  export.check_text(text, config)
-  network = export.build(lambda policy: heads.PretrainingModel(config, policy), model, "float32")
+  text = exporters.TextOptions(vocab_file, do_lower_case, max_seq_length)
+  exporters.check_text(text, config)
+  network = exporters.build(lambda policy: heads.PretrainingModel(config, policy), model, "float32")
   module = PretrainingModule(network, text, top_k)
   return lambda texts: module.fill_mask(tf.constant(texts))
 

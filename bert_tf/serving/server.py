@@ -11,7 +11,8 @@ import signal
 import sys
 
 from bert_tf.errors import UserError
-from bert_tf.serving import deployment, locate
+from bert_tf.export import deployment
+from bert_tf.serving import locate
 
 _MIB = 1 << 20
 # After a signal to stop, the requests that wait get so long to be answered; the others are refused.

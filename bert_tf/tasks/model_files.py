@@ -7,9 +7,9 @@ from typing import Protocol
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.files import existing_checkpoint
+from bert_tf.model_dir.weight_files import complete_checkpoints
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
-from bert_tf.training.output_dir import complete_checkpoints
 
 
 class ModelFlags(Protocol):

@@ -9,19 +9,10 @@ import warnings
 from collections.abc import Iterable, Mapping
 
 from bert_tf.errors import UserError
-from bert_tf.tokenization.basic import (
-  BasicTokenizer,
-  clean_words,
-  convert_to_unicode,
-  split_word,
-)
+from bert_tf.tokenization.basic import BasicTokenizer, clean_words, convert_to_unicode, split_word
 from bert_tf.tokenization.memo import Memo
 from bert_tf.tokenization.offsets import end_with_accents, placed_words
-from bert_tf.tokenization.vocabulary import (
-  convert_ids_to_tokens,
-  convert_tokens_to_ids,
-  load_vocab,
-)
+from bert_tf.tokenization.vocabulary import convert_ids_to_tokens, convert_tokens_to_ids, load_vocab
 from bert_tf.tokenization.wordpiece import SUFFIX_INDICATOR, WordpieceTokenizer
 
 

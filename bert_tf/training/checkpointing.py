@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 from absl import logging
 
-from bert_tf.checkpoints import names, tf1
+from bert_tf import names
+from bert_tf.checkpoints import tf1
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
-from bert_tf.training.output_dir import complete_checkpoints, step_of
+from bert_tf.model_dir.weight_files import complete_checkpoints, step_of
 
 __all__ = ["CheckpointManager", "complete_checkpoints"]
 

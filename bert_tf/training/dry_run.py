@@ -10,16 +10,16 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from bert_tf import checkpoints
-from bert_tf.checkpoints import names, tf1
+from bert_tf import checkpoints, names
+from bert_tf.checkpoints import tf1
 from bert_tf.config import BertConfig
 from bert_tf.data.pipelines import ReadOptions
 from bert_tf.errors import UserError
-from bert_tf.tasks.task import Task
+from bert_tf.model_dir.weight_files import complete_checkpoints
 from bert_tf.training import run_config
 from bert_tf.training.nonfinite import ids_out_of_range
 from bert_tf.training.options import DTYPES, DeviceOptions, TrainingOptions
-from bert_tf.training.output_dir import complete_checkpoints
+from bert_tf.training.task import Task
 
 _EXAMPLES = 1000
 _SECONDS = 10.0

@@ -9,14 +9,15 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from bert_tf.checkpoints import names, tf1
+from bert_tf import names
+from bert_tf.checkpoints import tf1
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
-from bert_tf.tasks.task import Task
+from bert_tf.model_dir.weight_files import BEST_DIRECTORY, complete_checkpoints
 from bert_tf.training.checkpointing import write_state_file
 from bert_tf.training.options import TrainingOptions
-from bert_tf.training.output_dir import BEST_DIRECTORY, complete_checkpoints
 from bert_tf.training.state import RunState
+from bert_tf.training.task import Task
 
 
 class Evaluation:

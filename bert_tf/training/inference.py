@@ -9,12 +9,12 @@ import keras
 import tqdm
 from absl import logging
 
-from bert_tf import checkpoints
-from bert_tf.checkpoints import names, tf1
+from bert_tf import checkpoints, names
+from bert_tf.checkpoints import tf1
 from bert_tf.errors import UserError
-from bert_tf.tasks.task import Task
 from bert_tf.training.checkpointing import complete_checkpoints
 from bert_tf.training.options import DTYPES, DeviceOptions
+from bert_tf.training.task import Task
 
 T = TypeVar("T")
 

@@ -11,14 +11,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from bert_tf import checkpoints
-from bert_tf.checkpoints import names
+from bert_tf import checkpoints, names
 from bert_tf.data.pipelines import ReadOptions
 from bert_tf.errors import UserError
 from bert_tf.optimization.optimizer import Optimizer
 from bert_tf.optimization.schedules import linear_warmup_and_decay
 from bert_tf.script import Stopped
-from bert_tf.tasks.task import Task
 from bert_tf.training import nonfinite, output_dir, run_config
 from bert_tf.training import strategy as strategies
 from bert_tf.training.agreement import Agreement
@@ -30,6 +28,7 @@ from bert_tf.training.progress import Progress, Silence
 from bert_tf.training.signals import Signals
 from bert_tf.training.state import RunState
 from bert_tf.training.step import TrainStep, trained_variables
+from bert_tf.training.task import Task
 
 # What TensorFlow raises where another worker is gone.
 _LOST_WORKER = (

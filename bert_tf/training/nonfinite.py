@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bert_tf.checkpoints import names
+from bert_tf import names
 from bert_tf.data.records import NO_LABEL
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
-from bert_tf.tasks.task import Task
+from bert_tf.training.task import Task
 
 
 def explain(

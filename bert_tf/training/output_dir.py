@@ -11,46 +11,11 @@ from typing import IO
 
 from absl import logging
 
-from bert_tf.checkpoints import description
 from bert_tf.errors import UserError
+from bert_tf.model_dir.weight_files import complete_checkpoints, step_of
 
-# Where in it the best weights are kept.
-BEST_DIRECTORY = "best"
 _LOCK = ".lock"
 _SCRATCH = ".saving-*", ".checkpoint.????????", ".run_config.json.????????", ".metrics.????????"
-
-
-def directories_of(checkpoint: str) -> list[str]:
-  """Where to look for what belongs to a checkpoint: a prefix, a file or a directory.
-
-  What belongs to the best weights of a run lies beside its newest ones, one directory up.
-  """
-  checkpoint = description.local_path(checkpoint)
-  directory = checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint) or "."
-  above, name = os.path.split(os.path.abspath(directory))
-  return [directory, above] if name == BEST_DIRECTORY else [directory]
-
-
-def complete_checkpoints(directory: str) -> list[str]:
-  """The prefixes `model.ckpt-N` whose files all exist, by rising N."""
-  found = {}
-  for path in glob.glob(os.path.join(glob.escape(directory), "model.ckpt-*.index")):
-    prefix = path.removesuffix(".index")
-    step = step_of(prefix)
-    if step is not None and _has_all_shards(prefix):
-      found[step] = prefix
-  return [found[step] for step in sorted(found)]
-
-
-def step_of(prefix: str) -> int | None:
-  """N of a prefix `model.ckpt-N`."""
-  match = re.search(r"-(\d+)$", prefix)
-  return int(match.group(1)) if match else None
-
-
-def _has_all_shards(prefix: str) -> bool:
-  shards = glob.glob(glob.escape(prefix) + ".data-?????-of-?????")
-  return bool(shards) and len(shards) == int(shards[0][-5:])
 
 
 def prepare(directory: str) -> IO[str]:

@@ -13,8 +13,8 @@ from absl import logging
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
+from bert_tf.model_dir.weight_files import complete_checkpoints
 from bert_tf.training.options import DeviceOptions, TrainingOptions
-from bert_tf.training.output_dir import complete_checkpoints
 
 FILE = "run_config.json"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from bert_tf.checkpoints import names
+from bert_tf import names
 
 # The first loss scale is too large on purpose: the first steps find the right one by halving.
 _FIRST_LOSS_SCALE = 2.0**15

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 import keras
 import tensorflow as tf
 
-from bert_tf.checkpoints import names
-from bert_tf.optimization import passes
+from bert_tf import names
+from bert_tf.optimization import fused_update
 from bert_tf.optimization.optimizer import Optimizer
-from bert_tf.tasks.task import Features, Task
-from bert_tf.training import pieces
+from bert_tf.training import microbatches
 from bert_tf.training.options import TrainingOptions
 from bert_tf.training.state import RunState
+from bert_tf.training.task import Features, Task
 
 # Dropout seeds of two steps, replicas or accumulation steps are this far apart: far more than a
 # model has places with dropout.
@@ -175,11 +175,11 @@ class TrainStep:
     first_piece = (step * context.num_replicas_in_sync + replica) * self._most_pieces
     losses, gradients, positions = self._compute_in_pieces(features, weights, first_piece)
     if context.num_replicas_in_sync == 1:  # others are added up, which wants float32
-      gradients = {name: passes.before_widening(g) for name, g in gradients.items()}
+      gradients = {name: fused_update.before_widening(g) for name, g in gradients.items()}
     counts = count(features) | {"positions": positions}
     losses, gradients, counts = context.all_reduce(total, (losses, gradients, counts))
     loss = tf.add_n(list(losses.values()))
-    norm = passes.global_norm(gradients.values())
+    norm = fused_update.global_norm(gradients.values())
     finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
     scale = tf.constant(1.0)
     if self._options.max_grad_norm:
@@ -202,13 +202,13 @@ class TrainStep:
       return options.train_batch_size
     return options.gradient_accumulation_steps
 
-  def _cut(self, features: Features) -> pieces.Pieces:
+  def _cut(self, features: Features) -> microbatches.Pieces:
     options = self._options
     if not options.tokens_per_batch:
-      return pieces.equal(features, options.gradient_accumulation_steps)
+      return microbatches.equal(features, options.gradient_accumulation_steps)
     # XLA compiles every length anew.
     trimmed = () if options.enable_xla else self._task.token_features
-    return pieces.of_tokens(features, options.tokens_per_batch, trimmed)
+    return microbatches.of_tokens(features, options.tokens_per_batch, trimmed)
 
   def _compute_in_pieces(
     self, features: Features, weights: Mapping[str, tf.Tensor], first_piece: tf.Tensor

@@ -13,6 +13,7 @@ import pytest
 from bert_tf import checkpoints, heads
 from bert_tf.checkpoints import conversion, formats, tf1
 from bert_tf.errors import UserError
+from bert_tf.model_dir import weight_files
 from bert_tf.modeling import BertModel
 
 
@@ -61,8 +62,8 @@ def test_hugging_face_to_itself_keeps_every_tensor(golden, tmp_path, name):
   source = str(golden / "formats" / "huggingface" / name)
   output = str(tmp_path / "out")
   checkpoints.convert(source, output, "huggingface")
-  first = huggingface._open(huggingface.find(source))
-  second = huggingface._open(huggingface.find(output))
+  first = huggingface._open(weight_files.find_hugging_face(source))
+  second = huggingface._open(weight_files.find_hugging_face(output))
   redundant = {"cls.predictions.decoder.bias", "cls.predictions.decoder.weight"}
   assert set(first.shapes) - redundant == set(second.shapes)
   for key in second.shapes:
@@ -112,7 +113,7 @@ def test_weights_that_are_not_berts_are_listed(config, directory_of, tmp_path):
 
 
 def test_outputs_that_differ_leave_nothing_behind(config, directory_of, tmp_path, monkeypatch):
-  from bert_tf.checkpoints.tables import Layout
+  from bert_tf.checkpoints.name_tables import Layout
 
   source = directory_of("source", BertModel(config))
   # As if a format's table had forgotten to transpose square kernels.

@@ -10,6 +10,7 @@ import pytest
 
 from bert_tf.checkpoints.tensor_files import Hdf5File, SafetensorsFile, ShardedFiles
 from bert_tf.errors import UserError
+from bert_tf.model_dir import weight_files
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_git_lfs_pointers(tmp_path, name):
     "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 440449768\n"
   )
   with pytest.raises(UserError, match=r"found a git-LFS pointer .* `git lfs pull`"):
-    huggingface.Reader(huggingface.find(str(tmp_path)))
+    huggingface.Reader(weight_files.find_hugging_face(str(tmp_path)))
 
 
 def test_empty_file(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("apache_beam", reason="needs the extra [beam]")
 
-from bert_tf.data import beam, creation, records
+from bert_tf.data import beam, in_memory_creation, records
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.errors import UserError
 from bert_tf.tokenization import FullTokenizer
@@ -74,7 +74,7 @@ def test_statistics_are_the_originals(golden, text, tmp_path):
   tokenizer = FullTokenizer(golden / "vocab.txt")
   path = str(tmp_path / "plain")
   files = [text.replace("*", str(part)) for part in range(3)]
-  creation.create_pretraining_data(files, [path], tokenizer, options)
+  in_memory_creation.create_pretraining_data(files, [path], tokenizer, options)
   theirs = [records.decode_example(data) for data in records.read_records(path)]
   assert len(ours) == pytest.approx(len(theirs), rel=0.02)
   assert shares(ours) == pytest.approx(shares(theirs), abs=0.015)

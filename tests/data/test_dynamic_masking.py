@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from bert_tf.data import masking, pipelines, records
 from bert_tf.data.dynamic_masking import DynamicMasking, first_positions, unmask
-from bert_tf.data.encoding import PretrainingEncoder
+from bert_tf.data.instance_encoding import PretrainingEncoder
 
 LENGTH = 48
 # Ids from 100 on are words, those from 300 on continue one.

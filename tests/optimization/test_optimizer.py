@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bert_tf.checkpoints import names
+from bert_tf import names
 from bert_tf.config import BertConfig
 from bert_tf.heads import PretrainingModel
 from bert_tf.optimization.optimizer import Optimizer, layer_rates

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from bert_tf.quickstart import plan
-from bert_tf.quickstart.scale import FAST
+from bert_tf.quickstart.size import FAST
 
 # Far more than it takes: a hang must not hold up the tests for ever.
 _MOST_SECONDS = 600

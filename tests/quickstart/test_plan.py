@@ -9,7 +9,7 @@ import bert_tf
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.quickstart import plan
-from bert_tf.quickstart.scale import FAST, FULL, Scale
+from bert_tf.quickstart.size import FAST, FULL, Scale
 
 
 @pytest.fixture(params=[FULL, FAST], ids=["full", "fast"])

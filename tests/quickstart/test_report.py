@@ -6,7 +6,7 @@ import pytest
 
 from bert_tf.quickstart import plan, report
 from bert_tf.quickstart.results import Baseline, Results
-from bert_tf.quickstart.scale import FULL
+from bert_tf.quickstart.size import FULL
 from bert_tf.quickstart.steps import Cost
 
 _RESULTS = Results(

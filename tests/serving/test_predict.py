@@ -70,8 +70,8 @@ def test_many_masks_equal_the_python_pipeline(load, golden, config, text_options
   import tensorflow as tf
 
   from bert_tf import checkpoints
+  from bert_tf.export import python_pipeline
   from bert_tf.heads import PretrainingModel
-  from bert_tf.serving import python_pipeline
   from bert_tf.tokenization import load_vocab
 
   texts = ["[MASK] and [MASK]", "no mask", "the[MASK]", "[MASK][MASK] x [MASK]"]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from bert_tf import BertConfig, fused_ops, ops
 from bert_tf.data import records
 from bert_tf.data.packing import pack_sequences
-from bert_tf.tasks.pretraining import PretrainingTask, Source
+from bert_tf.tasks.pretraining.task import PretrainingTask, Source
 
 LENGTH, PREDICTIONS = 64, 10
 

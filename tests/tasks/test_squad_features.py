@@ -11,11 +11,7 @@ from squad_goldens import convert, golden_lines, read, tokenizer_of
 from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.tasks.squad.examples import SquadExample
-from bert_tf.tasks.squad.features import (
-  check_lengths,
-  convert_examples_to_features,
-  warn_of_gaps,
-)
+from bert_tf.tasks.squad.features import check_lengths, convert_examples_to_features, warn_of_gaps
 
 SETS = [
   "v1_dev_64", "v1_dev_96", "v1_dev_cased_96", "v1_train_64", "v1_train_96", "v1_train_cased_96",

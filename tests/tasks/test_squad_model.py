@@ -6,7 +6,7 @@ import numpy as np
 import scipy.special
 import tensorflow as tf
 
-from bert_tf.checkpoints import names
+from bert_tf import names
 from bert_tf.config import BertConfig
 from bert_tf.tasks.squad.model import SquadTask, predict_logits
 

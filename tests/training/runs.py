@@ -74,7 +74,7 @@ def golden_task(
   """A pretraining task on `files`, or on the golden batches in their order."""
   import tensorflow as tf
 
-  from bert_tf.tasks.pretraining import PretrainingTask, Source
+  from bert_tf.tasks.pretraining.task import PretrainingTask, Source
 
   class Task(PretrainingTask):
     def num_train_examples(self):
@@ -111,7 +111,7 @@ def in_process(function: Callable, *args, environment: dict | None = None, **kwa
   """Starts `function(*args)` in a fresh process that has TensorFlow imported, not initialised."""
   context = multiprocessing.get_context("forkserver")
   # Imported once; the runtime itself starts in the child, which may still configure devices.
-  context.set_forkserver_preload(["bert_tf.training.loop", "bert_tf.tasks.pretraining"])
+  context.set_forkserver_preload(["bert_tf.training.loop", "bert_tf.tasks.pretraining.task"])
   process = context.Process(
     target=_call, args=(environment or {}, function, args, kwargs), daemon=True
   )

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from bert_tf.errors import UserError
+from bert_tf.model_dir import weight_files
 from bert_tf.training import output_dir
 from bert_tf.training.checkpointing import CheckpointManager
 
@@ -28,7 +29,7 @@ class Run:
 
 
 def steps(directory) -> list[int]:
-  return [output_dir.step_of(prefix) for prefix in output_dir.complete_checkpoints(directory)]
+  return [weight_files.step_of(prefix) for prefix in weight_files.complete_checkpoints(directory)]
 
 
 def test_keeps_the_newest_and_lists_them_for_tensorflow(tmp_path):

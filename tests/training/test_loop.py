@@ -12,9 +12,9 @@ from runs import GOLDEN, golden_batches, golden_config, golden_task, weights_of
 from test_step import ONE_DEVICE, original_options, train_records
 
 from bert_tf.errors import UserError
+from bert_tf.model_dir.weight_files import complete_checkpoints, step_of
 from bert_tf.training import loop
 from bert_tf.training.options import TrainingOptions
-from bert_tf.training.output_dir import complete_checkpoints, step_of
 
 # One layer, to trace it quickly; from random weights.
 CONFIG = golden_config("tiny", num_hidden_layers=1)
@@ -202,7 +202,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
 
 
 def test_evaluation_that_a_task_does_not_offer_is_refused(tmp_path):
-  from bert_tf.tasks.task import Task
+  from bert_tf.training.task import Task
 
   task = golden_task(CONFIG)
   type(task).evaluate = Task.evaluate

@@ -15,6 +15,7 @@ from runs import finish, free_ports, in_process, log_of, train, weights_of, writ
 from test_strategy import tf_config
 
 from bert_tf.errors import UserError
+from bert_tf.model_dir import weight_files
 from bert_tf.training import output_dir
 
 # Dropout is on (0.1, the config's), and 40 batches of 4 are more than an epoch of the records.
@@ -156,7 +157,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, files):
   log = log_of(tmp_path)
   assert "error: cannot write the checkpoint" in log
   assert "model.ckpt-7:" in log
-  assert [os.path.basename(p) for p in output_dir.complete_checkpoints(tmp_path)] == [
+  assert [os.path.basename(p) for p in weight_files.complete_checkpoints(tmp_path)] == [
     "model.ckpt-0"
   ]
   assert not list(tmp_path.glob("model.ckpt-7*"))

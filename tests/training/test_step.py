@@ -11,7 +11,7 @@ import tensorflow as tf
 from runs import GOLDEN, golden_batches, golden_config, golden_task, weights_of
 
 from bert_tf import checkpoints, fused_ops
-from bert_tf.optimization import passes
+from bert_tf.optimization import fused_update
 from bert_tf.training import loop
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
@@ -72,7 +72,7 @@ def test_fifteen_steps_of_the_original(name, path, tmp_path, monkeypatch):
   if path == "kernels":
     # Models this narrow do not use them by themselves.
     monkeypatch.setattr(fused_ops, "_LEAST_WIDTH", 0)
-    monkeypatch.setattr(passes, "_LARGE", 0)
+    monkeypatch.setattr(fused_update, "_LARGE", 0)
     if not fused_ops.available(32):
       pytest.skip("not everything runs on CPUs here")
   log_file, checkpoint = LOGS[name]

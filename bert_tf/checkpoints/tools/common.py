@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from bert_tf.checkpoints import conversion, formats
-from bert_tf.checkpoints.description import Description, describe
 from bert_tf.checkpoints.reader import Reader, Shape, Weights
 from bert_tf.errors import UserError
+from bert_tf.model_dir.description import Description, describe
 
 # What a reader says of its format -> the name of that format on the command line.
 _FORMAT_NAMES = {

@@ -9,10 +9,10 @@ import numpy as np
 
 from bert_tf.checkpoints import conversion
 from bert_tf.checkpoints.conversion import Conversion
-from bert_tf.checkpoints.description import Description
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.checkpoints.tools import common
 from bert_tf.errors import UserError
+from bert_tf.model_dir.description import Description
 
 _TABLE = "bert/embeddings/position_embeddings"
 

@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 
-from bert_tf.checkpoints import formats, names
-from bert_tf.checkpoints.description import describe
+from bert_tf import names
+from bert_tf.checkpoints import formats
 from bert_tf.checkpoints.tools import common
 from bert_tf.errors import UserError
+from bert_tf.model_dir.description import describe
 
 
 def inspect(path: str, with_norms: bool = True) -> str:

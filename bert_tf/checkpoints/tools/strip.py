@@ -6,9 +6,9 @@ import argparse
 
 from bert_tf.checkpoints import conversion
 from bert_tf.checkpoints.conversion import Conversion
-from bert_tf.checkpoints.description import Description
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.checkpoints.tools import common
+from bert_tf.model_dir.description import Description
 
 
 def strip(reader: Reader, output: str, to: str, about: Description) -> Conversion:

@@ -8,10 +8,10 @@ import re
 
 from bert_tf.checkpoints import conversion
 from bert_tf.checkpoints.conversion import Conversion
-from bert_tf.checkpoints.description import Description
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.checkpoints.tools import common
 from bert_tf.errors import UserError
+from bert_tf.model_dir.description import Description
 
 _LAYER = re.compile(r"^bert/encoder/layer_(\d+)/")
 

@@ -19,7 +19,7 @@ from bert_tf.tasks.classification.processors import (
   DataProcessor,
   InputExample,
 )
-from bert_tf.tasks.extraction import truncate_seq_pair
+from bert_tf.tasks.vectors.token_vectors import truncate_seq_pair
 from bert_tf.tokenization import FullTokenizer
 
 # How many labels a message lists.

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from bert_tf.checkpoints import names
+from bert_tf import names
 from bert_tf.config import BertConfig
 from bert_tf.data import pipelines
 from bert_tf.data.records import FeatureSpec
 from bert_tf.heads import ClassifierModel
 from bert_tf.tasks.classification import metrics
 from bert_tf.tasks.classification.processors import MULTILABEL, REGRESSION
-from bert_tf.tasks.task import Features, Task
 from bert_tf.training import inference
+from bert_tf.training.task import Features, Task
 
 
 class ClassificationTask(Task):

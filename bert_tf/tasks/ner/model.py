@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from bert_tf.checkpoints import names
+from bert_tf import names
 from bert_tf.config import BertConfig
 from bert_tf.data import pipelines, records
 from bert_tf.heads import TokenClassifierModel
-from bert_tf.tasks.task import Features, Task
 from bert_tf.training import inference
+from bert_tf.training.task import Features, Task
 
 
 @dataclasses.dataclass(frozen=True)

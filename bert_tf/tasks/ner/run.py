@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
-from bert_tf.checkpoints import description
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
+from bert_tf.model_dir import description
+from bert_tf.model_dir.description import directories_of
 from bert_tf.tasks.model_files import read_model_files
 from bert_tf.tasks.ner import metrics, sentences
 from bert_tf.tasks.ner.features import SentenceEncoder, write_records
@@ -26,7 +27,6 @@ from bert_tf.tasks.ner.sentences import Columns, Sentence
 from bert_tf.tasks.results import write_eval_results, write_model_files
 from bert_tf.training import run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
-from bert_tf.training.output_dir import directories_of
 
 if TYPE_CHECKING:
   import keras

@@ -1,0 +1,73 @@
+"""Reads the weights of a model from a checkpoint of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from bert_tf import names
+from bert_tf.checkpoints import formats
+from bert_tf.checkpoints.report import LoadReport, compare
+
+if TYPE_CHECKING:
+  import keras
+  import numpy as np
+
+  from bert_tf.checkpoints.reader import Reader
+
+_PART_BYTES = 1 << 24
+
+
+def load(model: keras.Model, path: Any, allow_missing: Iterable[str] = ()) -> LoadReport:
+  """Reads the weights of `model` from `path`, whatever supported format it is in.
+
+  Args:
+    model: a `BertModel` or one of the models of `bert_tf.heads`.
+    path: a checkpoint prefix, file or directory, `hf://organisation/name[@revision]`, or a live
+      BERT of KerasHub.
+    allow_missing: names of weights, or patterns such as "cls/*", that may be missing from the
+      checkpoint or have another shape there; they keep their initial values.
+
+  Returns:
+    What was matched, missing, mismatched and unexpected.
+
+  Raises:
+    UserError: there is no checkpoint at `path`, it is damaged, or a weight is missing or of
+      another shape and not allowed to be; the model is then unchanged, unless it was the
+      bytes of a tensor that were damaged.
+  """
+  reader = formats.open_checkpoint(path)
+  return load_from(model, reader, allow_missing)
+
+
+def load_from(model: keras.Model, reader: Reader, allow_missing: Iterable[str] = ()) -> LoadReport:
+  """Does what `load` does with a checkpoint that is open."""
+  variables = names.named_variables(model)
+  report = compare(
+    reader.path,
+    reader.format,
+    {name: tuple(variable.shape) for name, variable in variables.items()},
+    {name: shape for name, shape in reader.shapes.items() if not names.is_slot(name)},
+    allow_missing,
+    reader.refused,
+  )
+  for name in report.matched:
+    _assign(variables[name], reader.read(name))
+  return report
+
+
+def _assign(variable: keras.Variable, array: np.ndarray) -> None:
+  """Copies an array into a variable, a large one in parts.
+
+  TensorFlow makes a tensor of what it assigns, and at times a second one: twice the embeddings
+  of a large vocabulary would be half of a model.
+  """
+  import tensorflow as tf
+
+  target = variable.value
+  if array.nbytes <= _PART_BYTES or isinstance(target, tf.distribute.DistributedValues):
+    variable.assign(array)
+    return
+  rows = max(1, _PART_BYTES * len(array) // array.nbytes)
+  for start in range(0, len(array), rows):
+    target[start : start + rows].assign(array[start : start + rows])

@@ -1,0 +1,110 @@
+"""The graph of an exported pretraining model: masked words and next sentences.
+
+B requests in a batch, S tokens of the longest one, P masks of the one with most, K words for
+each mask, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from bert_tf.export.graphs.text import Signatures, TextModule, concrete, strings
+from bert_tf.export.graphs.text_inputs import checked_features, head, parse_examples
+from bert_tf.export.options import TextOptions
+
+MASK = "[MASK]"
+
+
+class PretrainingModule(TextModule):
+  """Fills in [MASK] and tells whether a second text follows the first."""
+
+  def __init__(self, model: keras.Model, text: TextOptions, top_k: int):
+    """Args: as TextModule; `top_k`, how many words to give for every mask (K)."""
+    super().__init__(model, text)
+    self._top_k = min(top_k, model.config.vocab_size)
+    self._mask_id = self.tokenizer.vocab[MASK]
+
+  def pieces(self, text: tf.Tensor) -> tf.RaggedTensor:
+    """Ids of strings, with the mask's for every literal "[MASK]", which a tokenizer splits."""
+    parts = tf.strings.split(text, sep=MASK)  # [B, (parts)]
+    ids = self.tokenize(parts.flat_values)  # [parts, (tokens)]
+    # A mask behind every part, then without the one behind the last.
+    joined = tf.concat([ids, tf.fill([ids.nrows(), 1], self._mask_id)], axis=1)
+    rows = parts.with_flat_values(joined).merge_dims(1, 2)
+    return head(rows, rows.row_lengths() - 1)
+
+  def predictions(
+    self, features: dict[str, tf.Tensor], positions: tf.Tensor
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Log-probabilities of words, [B, P, V], and of follows or random, [B, 2]."""
+    outputs = self.frozen({**features, "masked_lm_positions": positions})
+    words = tf.nn.log_softmax(outputs["masked_lm_logits"])
+    shape = tf.concat([tf.shape(positions), [self.config.vocab_size]], axis=0)
+    return tf.reshape(words, shape), tf.nn.log_softmax(outputs["next_sentence_logits"])
+
+  def fill_mask(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Fills in the masks of strings [B].
+
+    Returns:
+      `tokens` and `probabilities`, [B, P, K], best first; `num_masks`, int32 [B], how many of
+      the P belong to the text: those within the longest sequence.
+    """
+    features = self.features(text)
+    is_mask = tf.equal(features["input_ids"], self._mask_id)
+    num_masks = tf.reduce_sum(tf.cast(is_mask, tf.int32), axis=1)
+    # Stable, so the columns of the masks come first, from left to right.
+    most = tf.reduce_max(tf.concat([num_masks, [1]], axis=0))
+    order = tf.argsort(tf.cast(is_mask, tf.int32), axis=1, direction="DESCENDING", stable=True)
+    words, _ = self.predictions(self.compact(features), order[:, :most])
+    best, ids = tf.math.top_k(words, self._top_k)
+    return {
+      "tokens": tf.gather(self._tokens, ids),
+      "probabilities": tf.exp(best),
+      "num_masks": num_masks,
+    }
+
+  def next_sentence(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`probability`, float32 [B], that the second text follows the first; `logits` [B, 2]."""
+    positions = tf.zeros([tf.shape(features["input_ids"])[0], 0], tf.int32)
+    logits = self.frozen({**features, "masked_lm_positions": positions})["next_sentence_logits"]
+    return {"probability": tf.nn.softmax(logits)[:, 0], "logits": logits}
+
+  def raw(self, features: dict[str, tf.Tensor], positions: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What the evaluation of run_pretraining.py computes, for ids of one's own."""
+    limit = tf.shape(features["input_ids"])[1]
+    checks = [
+      tf.debugging.assert_non_negative(positions, "masked_lm_positions must not be negative"),
+      tf.debugging.assert_less(positions, limit, "masked_lm_positions must lie in the sequence"),
+    ]
+    with tf.control_dependencies(checks):
+      positions = tf.identity(positions)
+    words, following = self.predictions(features, positions)
+    return {"masked_lm_log_probs": words, "next_sentence_log_probs": following}
+
+  def signatures(self, pairs: bool = False) -> Signatures:
+    """`fill_mask` (also `serving_default`), `next_sentence`, `tensors`, `examples`, `tokenize`."""
+    positions = tf.TensorSpec([None, None], tf.int32, name="masked_lm_positions")
+    fill = concrete(lambda text: self.fill_mask(text), strings("text"))
+
+    def of_pairs(text, text_pair):
+      return self.next_sentence(self.compact(self.features(text, text_pair)))
+
+    def of_tensors(input_ids, input_mask, segment_ids, masked_lm_positions):
+      ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
+      return self.raw(checked_features(ids, self.config), masked_lm_positions)
+
+    def of_examples(examples):
+      spec = tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)
+      parsed = tf.io.parse_example(examples, {"masked_lm_positions": spec})
+      positions = tf.cast(parsed["masked_lm_positions"], tf.int32)
+      return self.raw(checked_features(parse_examples(examples), self.config), positions)
+
+    return {
+      "serving_default": fill,
+      "fill_mask": fill,
+      "next_sentence": concrete(of_pairs, strings("text", "text_pair")),
+      "tensors": concrete(of_tensors, {**self.tensor_specs(), "masked_lm_positions": positions}),
+      "examples": concrete(of_examples, strings("examples")),
+      "tokenize": self.tokenize_signature(),
+    }

@@ -1,0 +1,189 @@
+"""The graphs that are exported: what a served model takes and what it answers.
+
+B requests in a batch, S tokens of the longest one, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import keras
+import tensorflow as tf
+
+from bert_tf.data.padded_lengths import round_up
+from bert_tf.export.graphs.frozen_model import FrozenModel
+from bert_tf.export.graphs.text_inputs import SequencePacker, checked_features, parse_examples
+from bert_tf.export.options import TextOptions
+from bert_tf.tokenization import InGraphTokenizer
+
+Signatures = dict[str, Callable[..., dict[str, tf.Tensor]]]
+
+
+class TextModule(tf.Module):
+  """What every export has: the tokenizer, the weights, and signatures for ids and for text."""
+
+  takes_pairs: ClassVar[bool] = True
+
+  def __init__(self, model: keras.Model, text: TextOptions):
+    """Copies the weights of `model` and reads the vocabulary."""
+    super().__init__(name="export")
+    self.config = model.config
+    self.text = text
+    self.tokenizer = InGraphTokenizer(text.vocab_file, text.do_lower_case, text.text_ops)
+    self.frozen = FrozenModel(model)
+    vocabulary = self.tokenizer.vocab
+    self._tokens = tf.constant(list(vocabulary))
+    self.packer = SequencePacker(
+      vocabulary["[CLS]"], vocabulary["[SEP]"], text.max_seq_length, text.static_length
+    )
+
+    # Traced once and called by all signatures: with twelve layers, tracing takes seconds.
+    self.tokenize = once(self.tokenizer, tf.TensorSpec([None], tf.string))
+    self.answer_ids = once(self.answers, self.tensor_specs())
+    self.answer_text = once(lambda ids: self.answers(self.compact(ids)), self.tensor_specs())
+
+  def compact(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Tells the encoder to leave out the padding of texts, where shapes may follow their lengths.
+
+    Not of ids from outside, where the mask may be anything and logits of padding are wanted too.
+    """
+    if self.text.static_length:
+      return dict(features)
+    places = tf.where(tf.reshape(features["input_mask"], [-1]) > 0)[:, 0]
+    return {**features, "token_places": _with_a_common_size(places)}
+
+  def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The outputs of this kind of model for `input_ids`, `input_mask`, `segment_ids` [B, S]."""
+    raise NotImplementedError
+
+  def features(self, text: tf.Tensor, text_pair: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    """Turns strings [B] into the encoder's inputs."""
+    first = self.pieces(text)
+    return self.packer(first, first[:, :0] if text_pair is None else self.pieces(text_pair))
+
+  def pieces(self, text: tf.Tensor) -> tf.RaggedTensor:
+    """Ids of strings [B] without special tokens: int32 [B, (tokens)]."""
+    return self.tokenize(text)
+
+  def answers_to_text(
+    self, text: tf.Tensor, text_pair: tf.Tensor | None = None
+  ) -> dict[str, tf.Tensor]:
+    """The outputs for strings [B]."""
+    return self.answer_text(self.features(text, text_pair))
+
+  def tensor_specs(self) -> dict[str, tf.TensorSpec]:
+    """The inputs of the signature `tensors`."""
+    length = self.text.max_seq_length if self.text.static_length else None
+    names = ("input_ids", "input_mask", "segment_ids")
+    return {name: tf.TensorSpec([None, length], tf.int32, name=name) for name in names}
+
+  def signatures(self, pairs: bool = False) -> Signatures:
+    """The concrete functions to save, by name.
+
+    Args:
+      pairs: whether `serving_default` takes two texts, as the model did in training.
+    """
+
+    def of_text(text):
+      return self.answers_to_text(text)
+
+    def of_pairs(text, text_pair):
+      return self.answers_to_text(text, text_pair)
+
+    pair_function = concrete(of_pairs, strings("text", "text_pair")) if self.takes_pairs else None
+    return {
+      "serving_default": pair_function if pairs else concrete(of_text, strings("text")),
+      **({"pairs": pair_function} if pair_function else {}),
+      **self.id_signatures(),
+    }
+
+  def id_signatures(self) -> Signatures:
+    """Those for ids, and the one that shows what text becomes."""
+
+    def of_tensors(input_ids, input_mask, segment_ids):
+      ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
+      return self.answer_ids(checked_features(ids, self.config))
+
+    def of_examples(examples):
+      return self.answer_ids(checked_features(parse_examples(examples), self.config))
+
+    return {
+      "tensors": concrete(of_tensors, self.tensor_specs()),
+      "examples": concrete(of_examples, strings("examples")),
+      "tokenize": self.tokenize_signature(),
+    }
+
+  def tokenize_signature(self):
+    """What two texts become: the features and `tokens`, string [B, S]."""
+
+    def tokenize(text, text_pair):
+      features = self.features(text, text_pair)
+      return {**features, "tokens": tf.gather(self._tokens, features["input_ids"])}
+
+    return concrete(tokenize, strings("text", "text_pair"))
+
+
+def _with_a_common_size(places: tf.Tensor) -> tf.Tensor:
+  """Repeats the first place until they are as many as `round_up` says."""
+  count = tf.size(places)
+  return tf.pad(places, [[0, round_up(count) - count]])
+
+
+def once(function: Callable, *specs: object) -> Callable:
+  """A function of the graph that is traced for `specs` alone.
+
+  Behind a plain function, since a SavedModel keeps the traces of one that it can see.
+  """
+  graph = tf.function(function, input_signature=specs, autograph=False)
+  return lambda *inputs: graph(*inputs)
+
+
+def concrete(function: Callable, specs: Mapping[str, tf.TensorSpec]):
+  """Traces a function whose arguments are named and typed by `specs`."""
+  return tf.function(function, autograph=False).get_concrete_function(**specs)
+
+
+def strings(*names: str) -> dict[str, tf.TensorSpec]:
+  """Inputs that are rows of strings."""
+  return {name: tf.TensorSpec([None], tf.string, name=name) for name in names}
+
+
+class ClassifierModule(TextModule):
+  """One label for every text."""
+
+  def __init__(self, model: keras.Model, text: TextOptions, labels: Sequence[str]):
+    """Args: as TextModule; `labels`, the names of the model's L outputs in their order."""
+    super().__init__(model, text)
+    self._labels = tf.constant(list(labels))
+
+  def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`label` [B], the likeliest; `labels`, `probabilities` and `logits` [B, L]."""
+    logits = self.frozen(dict(features))["logits"]
+    return {
+      "label": tf.gather(self._labels, tf.argmax(logits, axis=-1)),
+      "labels": tf.broadcast_to(self._labels, tf.shape(logits)),
+      "probabilities": tf.nn.softmax(logits),
+      "logits": logits,
+    }
+
+
+class MultiLabelModule(ClassifierModule):
+  """Any number of labels for every text, each with a probability of its own."""
+
+  def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`labels`, `probabilities` (a sigmoid each) and `logits`, [B, L]."""
+    logits = self.frozen(dict(features))["logits"]
+    return {
+      "labels": tf.broadcast_to(self._labels, tf.shape(logits)),
+      "probabilities": tf.sigmoid(logits),
+      "logits": logits,
+    }
+
+
+class RegressionModule(TextModule):
+  """A number for every text."""
+
+  def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`score`, float32 [B]."""
+    return {"score": tf.squeeze(self.frozen(dict(features))["logits"], axis=-1)}

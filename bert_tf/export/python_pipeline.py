@@ -1,0 +1,113 @@
+"""The way from text to features in plain Python, as training goes it: what exports must equal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bert_tf.data.records import encode_example
+from bert_tf.export.options import TextOptions
+from bert_tf.tasks.squad.examples import SquadExample
+from bert_tf.tasks.squad.features import convert_examples_to_features
+from bert_tf.tasks.squad.predictions import (
+  AnswerFinder,
+  Prediction,
+  PredictionOptions,
+  WindowLogits,
+)
+from bert_tf.tokenization import FullTokenizer
+
+_NAMES = ("input_ids", "input_mask", "segment_ids")
+
+
+def features(
+  first: Sequence[str], second: Sequence[str], text: TextOptions, masks: bool = False
+) -> dict[str, np.ndarray]:
+  """Sequences of run_classifier.py, padded to the longest of the batch.
+
+  Args:
+    first: B texts.
+    second: B second texts; one without tokens is none.
+    text: how the model was trained to read.
+    masks: whether a literal [MASK] stands for the token.
+
+  Returns:
+    `input_ids`, `input_mask` and `segment_ids`, int32 [B, S].
+  """
+  tokenizer = FullTokenizer(text.vocab_file, text.do_lower_case)
+
+  def tokenize(line: str) -> list[str]:
+    tokens: list[str] = []
+    for index, part in enumerate(line.split("[MASK]") if masks else [line]):
+      tokens += ["[MASK]"] * (index > 0) + tokenizer.tokenize(part)
+    return tokens
+
+  rows = [
+    _sequence(tokenize(a), tokenize(b), text.max_seq_length)
+    for a, b in zip(first, second, strict=True)
+  ]
+  return _padded([(tokenizer.convert_tokens_to_ids(t), n) for t, n in rows], text)
+
+
+def _sequence(
+  tokens_a: list[str], tokens_b: list[str], max_seq_length: int
+) -> tuple[list[str], int]:
+  """[CLS] A [SEP] B [SEP] or [CLS] A [SEP], and the length of its first segment."""
+  room = max_seq_length - (3 if tokens_b else 2)
+  has_b = bool(tokens_b)
+  while len(tokens_a) + len(tokens_b) > room:
+    (tokens_a if len(tokens_a) > len(tokens_b) else tokens_b).pop()
+  first = ["[CLS]", *tokens_a, "[SEP]"]
+  return [*first, *tokens_b, *(["[SEP]"] if has_b else [])], len(first)
+
+
+def _padded(rows: list[tuple[list[int], int]], text: TextOptions) -> dict[str, np.ndarray]:
+  width = text.max_seq_length if text.static_length else max(len(ids) for ids, _ in rows)
+  result = {name: np.zeros((len(rows), width), np.int32) for name in _NAMES}
+  for i, (ids, first_segment) in enumerate(rows):
+    result["input_ids"][i, : len(ids)] = ids
+    result["input_mask"][i, : len(ids)] = 1
+    result["segment_ids"][i, first_segment : len(ids)] = 1
+  return result
+
+
+def squad_answer(
+  run: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
+  text: TextOptions,
+  question_and_context: tuple[str, str],
+  lengths: tuple[int, int],
+  options: PredictionOptions,
+) -> Prediction:
+  """The answer of run_squad.py to one question.
+
+  Args:
+    run: features [windows, S] to `start_logits` and `end_logits`.
+    text: how the model reads.
+    question_and_context: the two texts.
+    lengths: doc_stride and max_query_length.
+    options: how spans are chosen.
+  """
+  tokenizer = FullTokenizer(text.vocab_file, text.do_lower_case)
+  words = re.findall("[^ \t\r\n\u202f]+", question_and_context[1])
+  example = SquadExample("q", question_and_context[0], words)
+  windows = list(
+    convert_examples_to_features([example], tokenizer, text.max_seq_length, *lengths, False)
+  )
+  logits = []
+  for window in windows:
+    width = text.max_seq_length if text.static_length else window.num_tokens
+    record = window.to_record(width)
+    outputs = run({name: np.array([record[name]], np.int32) for name in _NAMES})
+    logits.append(WindowLogits(window, outputs["start_logits"][0], outputs["end_logits"][0]))
+  return AnswerFinder(tokenizer, options).predict(example, logits)
+
+
+def examples(rows: dict[str, np.ndarray]) -> np.ndarray:
+  """Serialized tf.Examples of features, object [B]."""
+  count = len(rows["input_ids"])
+  encoded = [
+    encode_example({name: value[i].tolist() for name, value in rows.items()}) for i in range(count)
+  ]
+  return np.array(encoded, object)

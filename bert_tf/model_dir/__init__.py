@@ -1,0 +1,1 @@
+"""What belongs to weights and lies beside them."""

@@ -1,0 +1,126 @@
+"""Exports a checkpoint as a SavedModel that takes raw text. See docs/serving.md."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from bert_tf.errors import UserError
+from bert_tf.export import run
+from bert_tf.export.options import TASKS, ExportOptions, QuestionOptions
+from bert_tf.model_dir import description
+from bert_tf.tasks.squad.predictions import PredictionOptions
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum("task", None, TASKS, "What the model was trained for.")
+flags.DEFINE_string(
+  "init_checkpoint", None, "The weights: a checkpoint's prefix or directory, or Hugging Face's."
+)
+flags.DEFINE_string(
+  "bert_config_file", None, "Configuration of the model; default: the one beside the weights."
+)
+flags.DEFINE_string("vocab_file", None, "Vocabulary; default: the one beside the weights.")
+flags.DEFINE_string("export_dir", None, "Directory to write the version into.")
+flags.DEFINE_integer("version", None, "Number of the version; default: the time in seconds.")
+flags.DEFINE_bool(
+  "do_lower_case",
+  None,
+  "Lower-case the text: True for uncased models, False for cased ones; default: as"
+  " tokenizer_config.json beside the weights says, or else the vocabulary.",
+)
+flags.DEFINE_integer(
+  "max_seq_length",
+  None,
+  "Longest sequence in tokens, longer text is cut off; default: that of the training that wrote"
+  " the checkpoint, or 128.",
+)
+flags.DEFINE_list(
+  "labels", [], "Names of the outputs in their order; default: the ones beside the weights."
+)
+flags.DEFINE_string("labels_file", None, "The same, one name a line.")
+flags.DEFINE_bool("pairs", False, "Whether the model was trained on pairs of texts.")
+flags.DEFINE_integer("doc_stride", 128, "As of run_squad.py (task question_answering).")
+flags.DEFINE_integer("max_query_length", 64, "As of run_squad.py.")
+flags.DEFINE_integer("n_best_size", 20, "As of run_squad.py.")
+flags.DEFINE_integer("max_answer_length", 30, "As of run_squad.py.")
+flags.DEFINE_bool("version_2_with_negative", False, "As of run_squad.py.")
+flags.DEFINE_float("null_score_diff_threshold", 0.0, "As of run_squad.py.")
+flags.DEFINE_integer("top_k", 10, "Words to give for every mask (task pretraining).")
+flags.DEFINE_list("layers", ["-1"], "Layers to give vectors of, -1 for the last (task encoder).")
+flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of the matrix products.")
+flags.DEFINE_bool(
+  "static_length", False, "Pad every batch to max_seq_length, for devices that need one shape."
+)
+flags.DEFINE_enum(
+  "text_ops",
+  "fast",
+  ["fast", "compatible"],
+  "compatible: slower, and only operations that TensorFlow Serving's images have long had.",
+)
+flags.DEFINE_list(
+  "lite", [], "LiteRT files to write beside it: float32, float16 and int8, or some of them."
+)
+flags.DEFINE_list(
+  "lite_lengths",
+  [],
+  "Lengths of sequences that the LiteRT files compute without padding to max_seq_length; default:"
+  " 16, 32, 64, and so on. Each takes memory of the runtime for a copy of the encoder.",
+)
+flags.DEFINE_bool("check", True, "Load the export in a fresh process and compare its answers.")
+flags.mark_flags_as_required(["task", "init_checkpoint", "export_dir"])
+
+
+def _labels() -> tuple[str, ...]:
+  if not FLAGS.labels_file:
+    return tuple(FLAGS.labels)
+  if FLAGS.labels:
+    raise UserError("expected --labels or --labels_file, found both; give one of them")
+  return tuple(description.read_labels(FLAGS.labels_file))
+
+
+def _numbers(flag: str) -> tuple[int, ...]:
+  values = FLAGS[flag].value
+  try:
+    return tuple(int(value) for value in values)
+  except ValueError as error:
+    raise UserError(f"expected --{flag} as numbers, found {','.join(values)}") from error
+
+
+def _question_options() -> QuestionOptions:
+  prediction = PredictionOptions(
+    FLAGS.n_best_size,
+    FLAGS.max_answer_length,
+    FLAGS.version_2_with_negative,
+    FLAGS.null_score_diff_threshold,
+  )
+  return QuestionOptions(FLAGS.doc_stride, FLAGS.max_query_length, prediction)
+
+
+def main() -> None:
+  """Checks what can be checked without TensorFlow, then exports."""
+  runner = run.ExportRunner(
+    run.ExportRun(
+      task=FLAGS.task,
+      init_checkpoint=FLAGS.init_checkpoint,
+      options=ExportOptions(
+        FLAGS.export_dir,
+        FLAGS.version,
+        FLAGS.dtype,
+        FLAGS.check,
+        tuple(FLAGS.lite),
+        _numbers("lite_lengths"),
+      ),
+      bert_config_file=FLAGS.bert_config_file,
+      vocab_file=FLAGS.vocab_file,
+      do_lower_case=FLAGS.do_lower_case,
+      max_seq_length=FLAGS.max_seq_length,
+      static_length=FLAGS.static_length,
+      text_ops=FLAGS.text_ops,
+      labels=_labels(),
+      pairs=FLAGS.pairs,
+      question=_question_options(),
+      top_k=FLAGS.top_k,
+      layers=_numbers("layers"),
+    )
+  )
+  print(runner.export())

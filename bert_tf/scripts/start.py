@@ -1,0 +1,22 @@
+"""Starts a script from its door: the file of its name at the top of the repository."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import NoReturn
+
+from absl import flags
+
+from bert_tf import script
+
+
+def start(module: ModuleType) -> NoReturn:
+  """Parses the flags that `module` defines and calls its `main()`; see `script.run`.
+
+  `--help` shows the docstring and the flags of `module`, whichever file was started.
+  """
+  for flag in flags.FLAGS.get_key_flags_for_module(module):
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+  sys.modules["__main__"].__doc__ = module.__doc__
+  script.run(module.main)

@@ -1,0 +1,189 @@
+"""What run_pretraining.py does: check, train, evaluate. Imports TensorFlow only once it must."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import logging
+
+from bert_tf.config import BertConfig
+from bert_tf.data import checks, records
+from bert_tf.data.input_files import input_files
+from bert_tf.errors import UserError
+from bert_tf.model_dir import description
+from bert_tf.tasks.results import write_eval_results, write_model_files
+from bert_tf.tokenization import load_vocab
+from bert_tf.training.options import DeviceOptions, TrainingOptions
+
+if TYPE_CHECKING:
+  from bert_tf.tasks.pretraining.task import PretrainingTask
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingRun:
+  """The flags of run_pretraining.py that are its own; see there."""
+
+  bert_config_file: str
+  input_file: str
+  eval_input_file: str | None
+  max_seq_length: int
+  max_predictions_per_seq: int
+  do_train: bool
+  do_eval: bool
+  eval_batch_size: int
+  max_eval_steps: int
+  allow_missing: tuple[str, ...] = ()
+  vocab_file: str | None = None
+  do_lower_case: bool | None = None
+  dynamic_masking: bool = False
+  masked_lm_prob: float = 0.15
+  do_whole_word_mask: bool = False
+  max_ngram: int = 1
+  pack_sequences: bool = False
+
+
+def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions) -> None:
+  """Trains and evaluates as the flags say.
+
+  Raises:
+    UserError: neither training nor evaluation is asked for, the config, the vocabulary or the
+      records are wrong or do not fit each other.
+  """
+  config = _check(flags)
+  _check_packing(flags, training, devices)
+  train_files = input_files(flags.input_file)
+  eval_files = train_files
+  if flags.eval_input_file:
+    eval_files = input_files(flags.eval_input_file, "--eval_input_file")
+  limits = {"vocab_size": config.vocab_size, "type_vocab_size": config.type_vocab_size}
+  for files in {tuple(train_files), tuple(eval_files)}:
+    checks.check_records(files, _spec(flags, files), limits=limits)
+  for path in train_files:
+    logging.info("Input: %s", path)
+
+  import tensorflow as tf
+
+  try:
+    _run(flags, config, (train_files, eval_files), training, devices)
+  except tf.errors.OpError as error:
+    files = sorted({*train_files, *eval_files})
+    if found := checks.find_record_error(files, _spec(flags, files), limits):
+      raise found from error
+    raise
+
+
+def _check(flags: PretrainingRun) -> BertConfig:
+  """Checks what can be checked without the records; returns the model's configuration."""
+  if not flags.do_train and not flags.do_eval:
+    raise UserError("expected --do_train or --do_eval, found neither; give at least one")
+  if flags.dynamic_masking and not flags.vocab_file:
+    raise UserError(
+      "--dynamic_masking: expected --vocab_file, found none; give the vocabulary of the records"
+    )
+  if not 0 < flags.masked_lm_prob < 1 or flags.max_ngram < 1:
+    raise UserError(
+      "expected --masked_lm_prob between 0 and 1 and --max_ngram of at least 1, found"
+      f" {flags.masked_lm_prob} and {flags.max_ngram}"
+    )
+  config = BertConfig.from_json_file(flags.bert_config_file)
+  config.check_sequence_length(flags.max_seq_length)
+  if flags.vocab_file:
+    config.check_vocabulary_size(len(load_vocab(flags.vocab_file)), flags.vocab_file)
+  return config
+
+
+def do_lower_case(flags: PretrainingRun, training: TrainingOptions) -> bool | None:
+  """Whether the text of the records was lower-cased, as far as that can be known; None: it cannot.
+
+  By the flag, what lies beside the initial checkpoint, or the vocabulary.
+  """
+  if flags.do_lower_case is not None:
+    return flags.do_lower_case
+  if training.init_checkpoint:
+    stated = description.stated_case(description.local_path(training.init_checkpoint))
+    if stated is not None:
+      return stated
+  return description.is_lower_case(load_vocab(flags.vocab_file)) if flags.vocab_file else None
+
+
+def _check_packing(
+  flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
+) -> None:
+  if not flags.pack_sequences:
+    return
+  if training.gradient_accumulation_steps > 1:
+    raise UserError(
+      "--pack_sequences: expected --tokens_per_batch, found --gradient_accumulation_steps; batches"
+      " have different numbers of rows, which cannot be cut into equal pieces"
+    )
+  if devices.distribution_strategy == "tpu" or devices.tpu_name:
+    raise UserError(
+      "--pack_sequences: expected CPUs or GPUs, found a TPU, which needs batches of one shape; make"
+      " records with --short_seq_prob=0 instead"
+    )
+
+
+def _spec(flags: PretrainingRun, files: Sequence[str]) -> records.FeatureSpec:
+  """What the records of `files` hold."""
+  return checks.pretraining_spec(
+    files,
+    flags.max_seq_length,
+    flags.max_predictions_per_seq,
+    dynamic_masking=flags.dynamic_masking,
+  )
+
+
+def _run(
+  flags: PretrainingRun,
+  config: BertConfig,
+  files: tuple[Sequence[str], Sequence[str]],
+  training: TrainingOptions,
+  devices: DeviceOptions,
+) -> None:
+  from bert_tf.tasks.pretraining.task import PretrainingTask, Source
+  from bert_tf.training import loop
+
+  train_files, eval_files = files
+  masking = _masking(flags)
+  task = PretrainingTask(
+    config,
+    Source(train_files, _spec(flags, train_files), masking, flags.pack_sequences),
+    Source(eval_files, _spec(flags, eval_files), masking),
+    eval_batch_size=flags.eval_batch_size,
+    max_eval_steps=flags.max_eval_steps,
+  )
+  task.allow_missing = (*task.allow_missing, *flags.allow_missing)
+  if flags.do_train:
+    if not training.dry_run:
+      write_model_files(
+        training.output_dir, config, flags.vocab_file, do_lower_case(flags, training)
+      )
+    loop.train(task, training, devices)
+  if flags.do_eval and not training.dry_run:
+    _evaluate(task, training, devices)
+
+
+def _masking(flags: PretrainingRun):
+  if not flags.dynamic_masking:
+    return None
+  from bert_tf.data.dynamic_masking import DynamicMasking
+  from bert_tf.data.masking import Vocabulary
+
+  return DynamicMasking(
+    Vocabulary.of(load_vocab(flags.vocab_file)),
+    flags.masked_lm_prob,
+    flags.max_predictions_per_seq,
+    flags.do_whole_word_mask,
+    flags.max_ngram,
+  )
+
+
+def _evaluate(task: PretrainingTask, training: TrainingOptions, devices: DeviceOptions) -> None:
+  from bert_tf.training.inference import load_newest, progress
+
+  model, step = load_newest(task, training.output_dir, training.init_checkpoint, devices)
+  logging.info("Evaluating on %d batches of %d", task.max_eval_steps, task.eval_batch_size)
+  results = task.evaluate(model, lambda batches: progress(batches, task.max_eval_steps, "eval"))
+  write_eval_results(training.output_dir, {**results, "global_step": step})

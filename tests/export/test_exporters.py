@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bert_tf.config import BertConfig
+from bert_tf.errors import UserError
+from bert_tf.export import bundle, card, exporters
+from bert_tf.export.graphs import text as modules
+from bert_tf.export.options import TextOptions
+from bert_tf.serving import locate
+
+
+def test_all_kinds_pass_their_check_in_a_fresh_process(exports):
+  for path in exports.values():
+    assert sorted(os.listdir(path.parent)) == [path.name, "serving"], "something was left behind"
+    assert (path / "assets" / "vocab.txt").exists()
+    assert locate.facts(str(path))["required_ops"]
+
+
+def test_the_card_names_what_a_server_needs(exports):
+  card = (exports["classifier"] / "README.md").read_text()
+  assert "| `pairs` | `text` string [B], `text_pair` string [B] |" in card
+  assert "`FastBertNormalize`" in card and "Labels, in the order of the outputs: no, yes." in card
+  assert '{"instances": [{"text": "Some [MASK] text."}]}' in card
+
+
+def test_warmup_requests_can_be_answered(exports, load):
+  prediction_log_pb2 = pytest.importorskip(
+    "tensorflow_serving.apis.prediction_log_pb2", reason="needs the extra serving"
+  )
+  path = exports["classifier"] / "assets.extra" / "tf_serving_warmup_requests"
+  signatures = load("classifier").signatures
+  answered = set()
+  for record in tf.data.TFRecordDataset(str(path)):
+    log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+    request = log.predict_log.request
+    inputs = {name: tf.constant(tf.make_ndarray(t)) for name, t in request.inputs.items()}
+    signatures[request.model_spec.signature_name](**inputs)
+    answered.add(request.model_spec.signature_name)
+  assert answered == {"serving_default", "pairs", "tensors", "examples", "tokenize"}
+
+
+def test_served_probabilities_equal_test_results(load, golden):
+  """The golden file was written by the original's run_classifier.py from the same checkpoint."""
+  with open(golden / "glue" / "MRPC" / "test.tsv", encoding="utf-8-sig") as file:
+    rows = list(csv.reader(file, delimiter="\t", quotechar=None, quoting=csv.QUOTE_NONE))[1:]
+  expected = np.loadtxt(golden / "cli" / "MRPC_test_results.tsv")
+  signature = load("classifier").signatures["pairs"]
+  found = signature(
+    text=tf.constant([row[3] for row in rows]), text_pair=tf.constant([row[4] for row in rows])
+  )
+  np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+  best = np.array([b"no", b"yes"])[expected.argmax(-1)]
+  np.testing.assert_array_equal(found["label"].numpy().astype(object), best.astype(object))
+
+
+def test_outputs_do_not_depend_on_the_company_in_a_batch(load):
+  signature = load("classifier").signatures["serving_default"]
+  texts = ["the old house", "a " * 90, "", "one more"]
+  together = signature(text=tf.constant(texts))["logits"]
+  for text, row in zip(texts, together, strict=True):
+    np.testing.assert_allclose(signature(text=tf.constant([text]))["logits"][0], row, atol=1e-5)
+  assert signature(text=tf.zeros([0], tf.string))["logits"].shape == (0, 2)
+
+
+def test_nothing_but_the_weights_is_stored(exports, config):
+  variables = tf.train.list_variables(str(exports["classifier"] / "variables" / "variables"))
+  assert all("adam" not in name and "global_step" not in name for name, _ in variables)
+  from bert_tf.heads import ClassifierModel
+
+  sizes = [int(np.prod(shape)) for name, shape in variables if "frozen" in name]
+  assert sum(sizes) == ClassifierModel(config, 2).count_params()
+
+
+def test_bfloat16_answers_are_near_and_its_matrices_half_as_large(exports, load):
+  loaded = {kind: load(kind) for kind in ("classifier", "bfloat16")}
+  text = {"text": tf.constant(["the old house"]), "text_pair": tf.constant(["is new"])}
+  exact, near = (
+    loaded[kind].signatures["pairs"](**text)["probabilities"] for kind in ("classifier", "bfloat16")
+  )
+  np.testing.assert_allclose(near, exact, atol=0.02)
+  name = "bert/encoder/layer_0/attention/self/query/kernel"
+  reader = tf.train.load_checkpoint(str(exports["bfloat16"] / "variables" / "variables"))
+  types = reader.get_variable_to_dtype_map()
+  kernels = [t for n, t in types.items() if n.endswith("kernel/.ATTRIBUTES/VARIABLE_VALUE")]
+  assert kernels and set(kernels) == {tf.bfloat16}, name
+
+
+def test_pairs_decide_what_serving_default_takes(load):
+  for kind, inputs in (("classifier", {"text"}), ("bfloat16", {"text", "text_pair"})):
+    signature = load(kind).signatures["serving_default"]
+    assert set(signature.structured_input_signature[1]) == inputs
+
+
+def test_other_tasks_of_the_classifier(config, text_options):
+  from bert_tf.heads import ClassifierModel
+
+  features = {
+    name: tf.ones([2, 3], tf.int32) for name in ("input_ids", "input_mask", "segment_ids")
+  }
+  model = ClassifierModel(config, 2)
+  found = modules.MultiLabelModule(model, text_options, ["a", "b"]).answers(features)
+  np.testing.assert_allclose(found["logits"], model(features)["logits"], atol=1e-6)
+  np.testing.assert_allclose(found["probabilities"], 1 / (1 + np.exp(-found["logits"])), atol=1e-6)
+  model = ClassifierModel(config, 1)
+  found = modules.RegressionModule(model, text_options).answers(features)
+  np.testing.assert_allclose(found["score"], model(features)["logits"][:, 0], atol=1e-6)
+
+
+def test_padding_is_left_out_and_changes_nothing(golden, config, text_options):
+  from bert_tf import checkpoints
+  from bert_tf.heads import ClassifierModel
+
+  model = ClassifierModel(config, 2)
+  checkpoints.load(model, str(golden / "tiny_heads_ckpt"))
+  module = modules.ClassifierModule(model, text_options, ["a", "b"])
+  texts = tf.constant(["the old house " * 15, "one", "", "a river and a house"])
+  features = module.features(texts)
+  compact = module.compact(features)
+  tokens = tf.reduce_sum(features["input_mask"])
+  assert tokens <= tf.size(compact["token_places"]) <= tokens + 4 < tf.size(features["input_ids"])
+  expected, found = model(features), model(compact)
+  np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-6)
+  mask = features["input_mask"].numpy() > 0
+  for layer, reference in zip(found["encoder_layers"], expected["encoder_layers"], strict=True):
+    np.testing.assert_allclose(layer.numpy()[mask], reference.numpy()[mask], atol=1e-5)
+  static = modules.ClassifierModule(
+    model, dataclasses.replace(text_options, static_length=True), ["a", "b"]
+  )
+  assert "token_places" not in static.compact(static.features(texts))
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 0), (1, 1), (32, 32), (33, 34), (129, 136)])
+def test_few_sizes_of_compact_batches(count, size):
+  mask = tf.concat([tf.ones([1, count], tf.int32), tf.zeros([1, 9], tf.int32)], axis=1)
+  compact = modules.TextModule.compact(
+    types.SimpleNamespace(text=TextOptions("")), {"input_mask": mask}
+  )
+  places = compact["token_places"].numpy()
+  assert len(places) == size and sorted(set(places)) == list(range(count))
+
+
+def test_encoder_vectors(load, golden, config):
+  loaded = load("encoder")
+  texts = {"text": tf.constant(["the old house", "a"]), "text_pair": tf.constant(["", ""])}
+  found = loaded.signatures["token_vectors"](**texts)
+  num_tokens = found["num_tokens"].numpy()
+  assert found["vectors"].shape == (2, num_tokens.max(), 2, config.hidden_size)
+  means = [v[:n, 0].mean(0) for v, n in zip(found["vectors"].numpy(), num_tokens, strict=True)]
+  embedded = loaded.signatures["embed"](text=texts["text"])
+  np.testing.assert_allclose(embedded["mean"], means, atol=1e-5)
+
+
+def test_a_bundle_that_answers_otherwise_fails_its_check(exports):
+  expected = {"probabilities": np.array([[0.5, 0.5]], np.float32)}
+  sample = {"serving_default": ({"text": np.array(["the house"], object)}, expected)}
+  with pytest.raises(UserError, match="TF2 loader, signature serving_default: output prob"):
+    bundle.check([(str(exports["classifier"]), sample)])
+
+
+def test_a_bundle_that_fails_its_check_is_removed(tmp_path, monkeypatch):
+  class Module(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def answer(self, text):
+      return {"text": text}
+
+  def fail(bundles):
+    assert os.path.exists(os.path.join(bundles[0][0], "saved_model.pb"))
+    raise UserError("it answers otherwise")
+
+  monkeypatch.setattr(bundle, "check", fail)
+  module = Module()
+  signatures = {"serving_default": module.answer.get_concrete_function()}
+  with pytest.raises(UserError, match="it answers otherwise"):
+    bundle.write(module, signatures, {}, {}, exporters.ExportOptions(str(tmp_path)))
+  assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+  ("labels", "task", "message"),
+  [
+    (["a"], "classification", "at least 2"),
+    (["a", "a"], "classification", "different labels"),
+    (["a"], "regression", "no labels"),
+    (["a", "b"], "clasification", "expected a task of"),
+  ],
+)
+def test_bad_arguments_are_refused(config, text_options, tmp_path, labels, task, message):
+  with pytest.raises(UserError, match=message):
+    exporters.export_classifier(
+      "nowhere", config, text_options, labels, exporters.ExportOptions(str(tmp_path)), task
+    )
+
+
+def test_versions_are_not_overwritten(golden, config, text_options, tmp_path):
+  (tmp_path / "7").mkdir()
+  for version, message in ((7, "no version 7 yet"), (0, "at least 1")):
+    with pytest.raises(UserError, match=message):
+      exporters.export_encoder(
+        str(golden / "tiny_ckpt"),
+        config,
+        text_options,
+        exporters.ExportOptions(str(tmp_path), version=version),
+      )
+
+
+def test_models_of_tokens_and_spans_need_no_pooler(golden, tmp_path, monkeypatch):
+  """Hugging Face's have none."""
+  (tmp_path / "vocab.txt").write_text(
+    "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxy"])
+  )
+  text = TextOptions(str(tmp_path / "vocab.txt"), max_seq_length=14)
+  read = []
+  for name in ("TokenClassifierModule", "QuestionModule"):
+    monkeypatch.setattr(exporters, name, lambda model, *_: read.append(model))
+  for name in ("token_classifier", "question_answering"):
+    monkeypatch.setattr(exporters.samples, name, lambda *_: {})
+  monkeypatch.setattr(exporters, "_write", lambda *_: "written")
+  options = exporters.ExportOptions(str(tmp_path / "export"), version=1)
+
+  def source(name):
+    path = golden / "formats" / "huggingface" / name
+    return str(path), BertConfig.from_json_file(str(path / "config.json")), text
+
+  model = source("BertForTokenClassification")
+  assert exporters.export_token_classifier(*model, ["O", "B-X", "I-X"], options) == "written"
+  question = exporters.QuestionOptions(2, 4)
+  model = source("BertForQuestionAnswering")
+  assert exporters.export_question_answering(*model, question, options) == "written"
+  assert [type(m).__name__ for m in read] == ["TokenClassifierModel", "SpanModel"]
+
+
+def test_it_says_so_when_warmup_requests_cannot_be_written(monkeypatch, caplog):
+  monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+  assert card.warmup_requests({}, "m") == []
+  assert "no warm-up requests are written" in caplog.text

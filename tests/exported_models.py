@@ -1,0 +1,137 @@
+"""Exports of every kind, made once and checked in one fresh process."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import json
+import os
+import pathlib
+
+import pytest
+
+from bert_tf.config import BertConfig
+
+# Signatures that all kinds of exports share.
+_COMMON = ("pairs", "tensors", "examples", "tokenize")
+LABELS = {"classifier": ["no", "yes"], "tokens": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]}
+
+
+@pytest.fixture(scope="session")
+def config(golden) -> BertConfig:
+  return BertConfig.from_json_file(str(golden / "bert_config.json"))
+
+
+@pytest.fixture(scope="session")
+def text_options(golden):
+  from bert_tf.export.options import TextOptions
+
+  return TextOptions(str(golden / "vocab.txt"), True, 64)
+
+
+@pytest.fixture(scope="session")
+def token_model(config):
+  import keras
+
+  from bert_tf.heads import TokenClassifierModel
+
+  keras.utils.set_random_seed(5)
+  model = TokenClassifierModel(config, len(LABELS["tokens"]))
+  # Freshly initialised weights are small, and would give every token the same label.
+  for variable in model.variables:
+    if variable.path.endswith(("kernel", "embeddings", "output_weights")):
+      variable.assign(variable * 12)
+  return model
+
+
+@pytest.fixture(scope="session")
+def export_kinds(golden, config, token_model):
+  """Exports one model of every kind, checked in one fresh process.
+
+  Returns:
+    A function of a directory, text options, and whether all are to be checked rather than two, and
+    one in bfloat16 be added; it returns the directories of versions by kind.
+  """
+  from bert_tf.export import bundle, exporters
+  from bert_tf.export.graphs import text as modules
+  from bert_tf.tasks.squad.predictions import PredictionOptions
+
+  heads, pretrained = str(golden / "tiny_heads_ckpt"), str(golden / "tiny_ckpt")
+  prediction = PredictionOptions(version_2_with_negative=True, null_score_diff_threshold=100.0)
+
+  def export_all(root: pathlib.Path, text, full: bool) -> dict[str, pathlib.Path]:
+    def options(kind, dtype="float32"):
+      return exporters.ExportOptions(str(root / kind), version=1, dtype=dtype)
+
+    waiting = []
+    check = bundle.check
+    with pytest.MonkeyPatch.context() as patch:
+      # One tokenizer for all, as its tables take seconds to build.
+      patch.setattr(modules, "InGraphTokenizer", functools.cache(modules.InGraphTokenizer))
+      patch.setattr(bundle, "check", lambda bundles: waiting.append(bundles[0][1]))
+      labels = LABELS["classifier"]
+      paths = {
+        "classifier": exporters.export_classifier(
+          heads, config, text, labels, options("classifier")
+        ),
+        "tokens": exporters.export_token_classifier(
+          token_model, config, text, LABELS["tokens"], options("tokens")
+        ),
+        "questions": exporters.export_question_answering(
+          heads, config, text, exporters.QuestionOptions(16, 16, prediction), options("questions")
+        ),
+        "pretraining": exporters.export_pretraining(
+          pretrained, config, text, options("pretraining")
+        ),
+        "encoder": exporters.export_encoder(
+          pretrained, config, text, options("encoder"), layers=(-1, 0)
+        ),
+      }
+      if full:
+        paths["bfloat16"] = exporters.export_classifier(
+          heads, config, text, labels, options("b", "bfloat16"), pairs=True
+        )
+    # All signatures of the first; of the others what the first does not have, to save time.
+    trimmed = [waiting[0]] + [
+      {name: sample for name, sample in samples.items() if name not in _COMMON}
+      for samples in waiting[1:]
+    ]
+    bundles = list(zip(paths.values(), trimmed, strict=True))
+    check(bundles if full else bundles[:2])
+    return {kind: pathlib.Path(path) for kind, path in paths.items()}
+
+  return export_all
+
+
+@pytest.fixture(scope="session")
+def export_once(export_kinds, tmp_path_factory):
+  """`export_kinds` with a name in place of a directory; processes of one run share the result."""
+
+  def export(name: str, *args) -> dict[str, pathlib.Path]:
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    root.mkdir(exist_ok=True)
+    with open(root / "lock", "w") as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      done = root / "done.json"
+      if not done.exists():
+        paths = export_kinds(root, *args)
+        done.write_text(json.dumps({kind: str(path) for kind, path in paths.items()}))
+      return {kind: pathlib.Path(path) for kind, path in json.loads(done.read_text()).items()}
+
+  return export
+
+
+@pytest.fixture(scope="session")
+def exports(export_once, text_options) -> dict[str, pathlib.Path]:
+  """Directories of versions by kind; all have passed the check in a fresh process."""
+  return export_once("exports", text_options, True)
+
+
+@pytest.fixture(scope="session")
+def load(exports):
+  """Loads an export by its kind, each once."""
+  import tensorflow as tf
+  import tensorflow_text  # noqa: F401  Registers the ops of the tokenizer.
+
+  return functools.cache(lambda kind: tf.saved_model.load(str(exports[kind])))
