@@ -5,9 +5,6 @@ from __future__ import annotations
 from bert_tf.checkpoints.conversion import convert
 from bert_tf.checkpoints.loading import load, load_from
 from bert_tf.checkpoints.report import LoadReport
-from bert_tf.model_dir.description import describe, find_config, find_vocabulary, read_config
+from bert_tf.model_dir import describe
 
-__all__ = [
-  "LoadReport", "convert", "describe", "find_config", "find_vocabulary", "load", "load_from",
-  "read_config",
-]  # fmt: skip
+__all__ = ["LoadReport", "convert", "describe", "load", "load_from"]

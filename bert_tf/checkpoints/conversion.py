@@ -17,7 +17,7 @@ from bert_tf import names
 from bert_tf.checkpoints import formats, loading
 from bert_tf.checkpoints.reader import Reader, Weights
 from bert_tf.errors import UserError
-from bert_tf.model_dir.description import Description, describe
+from bert_tf.model_dir import Description, describe, head_kinds
 
 # Name of a format -> the module of this package that writes it.
 FORMATS = {
@@ -158,7 +158,7 @@ def _models(shapes: dict, about: Description) -> Iterator[tuple]:
   pretraining = [output for name, output in _PRETRAINING_OUTPUTS.items() if name in shapes]
   models = []
   if "output_weights" in shapes:
-    kind = heads.TokenClassifierModel if about.token_level else heads.ClassifierModel
+    kind = heads.TokenClassifierModel if about.head == head_kinds.TOKENS else heads.ClassifierModel
     models.append((lambda: kind(config, shapes["output_weights"][0]), ["logits"]))
   if "cls/squad/output_weights" in shapes:
     models.append((lambda: heads.SpanModel(config), ["start_logits", "end_logits"]))

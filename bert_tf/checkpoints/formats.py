@@ -9,8 +9,7 @@ from bert_tf.checkpoints import huggingface, keras_hub
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.model_dir import weight_files
-from bert_tf.model_dir.description import local_path, read_json
+from bert_tf.model_dir import json_files, local_path, weight_files
 
 
 def open_checkpoint(path: Any) -> Reader:
@@ -52,7 +51,7 @@ def _check_architecture(weights: str) -> None:
   if not os.path.isfile(file):
     return
   BertConfig.from_json_file(file)
-  if read_json(file).get("is_decoder"):
+  if json_files.read(file).get("is_decoder"):
     raise UserError(
       f"{file}: expected a BERT that sees both directions, found a decoder (is_decoder: true);"
       " its weights would give other outputs here"

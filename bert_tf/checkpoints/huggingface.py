@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +19,12 @@ from bert_tf.checkpoints.tensor_files import (
 )
 from bert_tf.checkpoints.torch_file import TorchFile
 from bert_tf.errors import UserError
+from bert_tf.model_dir import head_kinds
+from bert_tf.model_dir import write as write_beside
 
 if TYPE_CHECKING:
   from bert_tf.checkpoints.reader import Weights
-  from bert_tf.model_dir.description import Description
+  from bert_tf.model_dir import Description
 
 FORMAT = "Hugging Face"
 
@@ -185,7 +186,7 @@ _ACTIVATIONS = {
 
 
 def write(directory: str, weights: Weights, about: Description) -> dict[str, str]:
-  """Writes `model.safetensors`, `config.json`, `tokenizer_config.json` and `vocab.txt`.
+  """Writes `model.safetensors`, `config.json`, and what belongs to the weights.
 
   Args:
     directory: an existing, empty directory.
@@ -198,7 +199,7 @@ def write(directory: str, weights: Weights, about: Description) -> dict[str, str
   import safetensors
   import safetensors.numpy
 
-  architecture = _architecture(weights, about.token_level)
+  architecture = _architecture(weights, about.head)
   tensors, left_out = {}, {}
   for name in weights:
     row = TABLE.to_theirs(name)
@@ -213,18 +214,17 @@ def write(directory: str, weights: Weights, about: Description) -> dict[str, str
       tensors, os.path.join(directory, "model.safetensors"), metadata={"format": "pt"}
     )
     _write_json(directory, "config.json", _config(weights, about, architecture))
-    _write_json(directory, "tokenizer_config.json", _tokenizer_config(about))
-    if about.vocabulary:
-      shutil.copyfile(about.vocabulary, os.path.join(directory, "vocab.txt"))
   except (OSError, safetensors.SafetensorError) as error:
     raise UserError(f"cannot write in {directory}: {error}") from error
+  write_beside(directory, about, with_config=False)
   return left_out
 
 
-def _architecture(weights: Weights, token_level: bool) -> str:
+def _architecture(weights: Weights, head: str | None) -> str:
   """transformers' class for what the weights are; the first that fits where there are several."""
   if "output_weights" in weights:
-    return "BertForTokenClassification" if token_level else "BertForSequenceClassification"
+    of_tokens = head == head_kinds.TOKENS
+    return "BertForTokenClassification" if of_tokens else "BertForSequenceClassification"
   if "cls/squad/output_weights" in weights:
     return "BertForQuestionAnswering"
   masked_lm = "cls/predictions/output_bias" in weights
@@ -251,19 +251,9 @@ def _config(weights: Weights, about: Description, architecture: str) -> dict[str
       raise UserError(f"expected {count} labels, one for each class, found {len(labels)}")
     values["id2label"] = {str(i): label for i, label in enumerate(labels)}
     values["label2id"] = {label: i for i, label in enumerate(labels)}
+    if problem_type := head_kinds.problem_type(about.head or ""):
+      values["problem_type"] = problem_type
   return values
-
-
-def _tokenizer_config(about: Description) -> dict[str, Any]:
-  return {
-    "do_lower_case": about.do_lower_case,
-    "model_max_length": about.config.max_position_embeddings,
-    # Accents go where case goes, as in the original.
-    "strip_accents": None,
-    "tokenize_chinese_chars": True,
-    "tokenizer_class": "BertTokenizer",
-    **{f"{name}_token": f"[{name.upper()}]" for name in ("cls", "mask", "pad", "sep", "unk")},
-  }
 
 
 def _write_json(directory: str, name: str, values: dict[str, Any]) -> None:

@@ -21,7 +21,8 @@ from bert_tf.checkpoints.reader import Weights
 from bert_tf.checkpoints.tensor_files import Hdf5File, Shape
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.model_dir.description import Description, read_vocabulary
+from bert_tf.model_dir import Description, head_kinds
+from bert_tf.model_dir import write as write_beside
 
 FORMAT = "KerasHub"
 BACKBONE_FILE = "model.weights.h5"
@@ -179,7 +180,9 @@ def write(directory: str, weights: Weights, about: Description) -> dict[str, str
   import h5py
 
   _check_config(about.config)
-  classes = weights.shapes.get("output_weights", (None,))[0] if not about.token_level else None
+  classes = None
+  if about.head != head_kinds.TOKENS:
+    classes = weights.shapes.get("output_weights", (None,))[0]
   placed, left_out = _place(weights, about, has_classifier=classes is not None)
   _library_model(about, classes).save_to_preset(directory)
   for file_name, rows in placed.items():
@@ -189,6 +192,7 @@ def write(directory: str, weights: Weights, about: Description) -> dict[str, str
         raise UserError(f"expected a weight for KerasHub's {absent[0]}, found none; it needs all")
       for name, key, layout in rows:
         file[key][...] = layout.to_theirs(weights[name], about.config.num_attention_heads)
+  write_beside(directory, about, with_config=False)
   return left_out
 
 
@@ -256,16 +260,16 @@ def _library_model(about: Description, num_classes: int | None):
     dtype="float32",
   )
   preprocessor = None
-  if about.vocabulary:
+  if about.tokens:
     try:
       tokenizer = keras_hub.models.BertTokenizer(
-        vocabulary=read_vocabulary(about.vocabulary),
-        lowercase=about.do_lower_case,
-        # The original takes accents off wherever it lower-cases.
-        strip_accents=about.do_lower_case,
+        vocabulary=list(about.tokens),
+        lowercase=about.tokenizer.do_lower_case,
+        strip_accents=about.tokenizer.strips_accents,
+        split_on_cjk=about.tokenizer.tokenize_chinese_chars,
       )
     except ValueError as error:
-      raise UserError(f"{about.vocabulary}: KerasHub's tokenizer refuses it: {error}") from error
+      raise UserError(f"{about.vocab_file}: KerasHub's tokenizer refuses it: {error}") from error
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
       tokenizer, sequence_length=config.max_position_embeddings
     )

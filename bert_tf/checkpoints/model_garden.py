@@ -23,7 +23,8 @@ from bert_tf.checkpoints.name_tables import (
 from bert_tf.checkpoints.reader import Weights
 from bert_tf.checkpoints.tensor_files import Shape, as_float32
 from bert_tf.errors import UserError
-from bert_tf.model_dir.description import Description, write_config_and_vocabulary
+from bert_tf.model_dir import Description
+from bert_tf.model_dir import write as write_beside
 
 FORMAT = "Model Garden"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -235,7 +236,7 @@ def write(directory: str, weights: Weights, about: Description) -> dict[str, str
     root.write(os.path.join(directory, "bert_model.ckpt"))
   except tf.errors.OpError as error:
     raise UserError(f"cannot write in {directory}: {str(error).splitlines()[0]}") from error
-  write_config_and_vocabulary(directory, about)
+  write_beside(directory, about)
   return left_out
 
 

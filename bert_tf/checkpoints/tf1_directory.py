@@ -7,7 +7,8 @@ import os
 from bert_tf import names
 from bert_tf.checkpoints import huggingface, tf1
 from bert_tf.checkpoints.reader import Weights
-from bert_tf.model_dir.description import Description, write_config_and_vocabulary
+from bert_tf.model_dir import Description
+from bert_tf.model_dir import write as write_beside
 
 CHECKPOINT = "bert_model.ckpt"
 
@@ -30,7 +31,7 @@ def write(directory: str, weights: Weights, about: Description) -> dict[str, str
     if not huggingface.TABLE.to_theirs(name) and not names.is_slot(name)
   }
   tf1.write(os.path.join(directory, CHECKPOINT), _Without(weights, left_out))
-  write_config_and_vocabulary(directory, about)
+  write_beside(directory, about)
   return left_out
 
 

@@ -1,204 +1,232 @@
-"""What lies beside the weights: config, vocabulary and labels, however a format spells them."""
+"""A model without its weights: all that a command must know of it, read once and written once."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import re
-import shutil
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from absl import logging
 
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.files import existing_file, not_utf8
-from bert_tf.model_dir import hub, weight_files
-
-_CONFIG_FILES = ("bert_config.json", "config.json")
-LABELS_FILE = "labels.txt"
-_VOCABULARY_FILES = ("vocab.txt", os.path.join("assets", "tokenizer", "vocabulary.txt"))
+from bert_tf.model_dir import head_kinds, labels
+from bert_tf.model_dir.beside import CONFIG_FILE, THEIR_CONFIG_FILE, Beside
+from bert_tf.tokenization import (
+  FullTokenizer,
+  SavedTokenizer,
+  StatedSettings,
+  TokenizerSettings,
+  case_of_vocabulary,
+  load_vocab,
+  validate_case_matches_checkpoint,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-  """A model without its weights.
+  """What belongs to a model's weights.
 
   Attributes:
     config: the architecture.
-    vocabulary: path of the vocabulary, one word piece a line, or None.
-    do_lower_case: whether text is lower-cased before it is looked up in the vocabulary.
-    labels: names of the classes of the classifier, or None where they have none.
-    token_level: whether the classifier labels every token and not the sequence.
+    tokens: the vocabulary in the order of ids; empty where there is none.
+    vocab_file: a file that holds just these tokens, or None.
+    tokenizer: how text becomes words.
+    labels: names of the outputs in their order; empty where they have none.
+    head: one of `head_kinds.HEADS`; None where it is not known.
+    pairs: whether it was trained on two texts; None where it is not known.
+    max_seq_length: the longest sequence that it was trained on; None where it is not known.
+    settings: what else a run was told that later commands must know, by flag; JSON values.
   """
 
   config: BertConfig
-  vocabulary: str | None = None
-  do_lower_case: bool = True
-  labels: tuple[str, ...] | None = None
-  token_level: bool = False
+  tokens: tuple[str, ...] = ()
+  vocab_file: str | None = None
+  tokenizer: TokenizerSettings = dataclasses.field(default_factory=TokenizerSettings)
+  labels: tuple[str, ...] = ()
+  head: str | None = None
+  pairs: bool | None = None
+  max_seq_length: int | None = None
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def full_tokenizer(self) -> FullTokenizer:
+    """The tokenizer; raises UserError where there is no vocabulary."""
+    return FullTokenizer(self.vocab_file or self.tokens, settings=self.tokenizer)
 
 
-def describe(
-  path: str, config_file: str | None = None, vocabulary_file: str | None = None
-) -> Description:
-  """Reads what lies beside the checkpoint at `path`, or in the files that are given instead.
+@dataclasses.dataclass(frozen=True)
+class Given:
+  """What a user says of a model; None where nothing was said. The names are those of the flags.
+
+  `default_lower_case` is taken where neither the user nor a file says anything; None: what the
+  vocabulary suggests.
+  """
+
+  bert_config_file: str | None = None
+  vocab_file: str | None = None
+  do_lower_case: bool | None = None
+  labels: Sequence[str] | None = None
+  head: str | None = None
+  default_lower_case: bool | None = None
+
+
+def describe(path: str, given: Given | None = None, needs_vocabulary: bool = False) -> Description:
+  """Reads what lies beside the weights at `path`, and compares it with what a user says.
+
+  Args:
+    path: a checkpoint's prefix, file or directory, or `hf://organisation/name[@revision]`.
+    given: goes before what is not there, and is refused where it contradicts what is.
+    needs_vocabulary: whether a model without one is refused.
 
   Raises:
-    UserError: there is no config, it describes another architecture than BERT, or the
-      vocabulary has more entries than the model.
+    UserError: there is no config, it describes another architecture than BERT, the vocabulary has
+      more tokens than the model, or `given` contradicts a file.
   """
-  path = local_path(path)
-  config = BertConfig.from_json_file(config_file) if config_file else read_config(path)
-  vocabulary = vocabulary_file or find_vocabulary(path)
-  extra = read_json(_beside(path, ("config.json",)))
-  classes = " ".join(str(name) for name in extra.get("architectures") or ())
-  description = Description(
+  given = given or Given()
+  beside = Beside(path)
+  config = read_config(beside, given.bert_config_file)
+  tokenizer = read_tokenizer(beside, given, required=needs_vocabulary)
+  if tokenizer:
+    where = given.vocab_file or tokenizer.vocab_file or beside.directories[0]
+    config.check_vocabulary_size(len(tokenizer.tokens), where)
+  head = beside.head
+  if given.head:
+    head_kinds.check(given.head, head.head, head.path)
+  return Description(
     config,
-    vocabulary,
-    labels=_labels(extra.get("id2label")),
-    token_level="TokenClassification" in classes,
-  )
-  if vocabulary is None:
-    return description
-  pieces = read_vocabulary(vocabulary)
-  if len(pieces) > config.vocab_size:
-    raise UserError(
-      f"{vocabulary}: expected at most {config.vocab_size} entries, as many as the model has word"
-      f" embeddings, found {len(pieces)}; name the model's own vocabulary with --vocab_file"
-    )
-  stated = stated_case(path)
-  return dataclasses.replace(
-    description, do_lower_case=is_lower_case(pieces) if stated is None else stated
+    tuple(tokenizer.tokens) if tokenizer else (),
+    tokenizer.vocab_file if tokenizer else None,
+    TokenizerSettings(**tokenizer.stated) if tokenizer else TokenizerSettings(),
+    check_labels(beside, given.labels),
+    given.head or head.head,
+    head.pairs,
+    head.max_seq_length,
+    head.settings,
   )
 
 
-def local_path(path: str) -> str:
-  """Returns `path`, or where it names a model on the hub, the directory with a copy of it."""
-  return hub.fetch(path) if hub.is_hub_id(path) else path
-
-
-def directories_of(checkpoint: str) -> list[str]:
-  """Where to look for what belongs to a checkpoint: a prefix, a file or a directory.
-
-  What belongs to the best weights of a run lies beside its newest ones, one directory up.
-  """
-  directory = weight_files.directory_of(local_path(checkpoint))
-  above, name = os.path.split(os.path.abspath(directory))
-  return [directory, above] if name == weight_files.BEST_DIRECTORY else [directory]
-
-
-def find_config(path: str) -> str | None:
-  """Returns the `bert_config.json` or `config.json` that lies beside a checkpoint, or None."""
-  path = local_path(path)
-  # A directory with the weights of both worlds has a config of each.
-  names = _CONFIG_FILES[::-1] if weight_files.find_hugging_face(path) else _CONFIG_FILES
-  return _beside(path, names)
-
-
-def find_vocabulary(path: str) -> str | None:
-  """Returns the vocabulary that lies beside a checkpoint, or None."""
-  return _beside(local_path(path), _VOCABULARY_FILES)
-
-
-def find_labels(path: str) -> list[str]:
-  """Returns the names of the outputs that lie beside a checkpoint, or none.
-
-  They are in `labels.txt`, as a training on words leaves it, or in Hugging Face's config.
-  """
-  path = local_path(path)
-  file = _beside(path, (LABELS_FILE,))
-  if file:
-    return read_labels(file)
-  return list(_labels(read_json(_beside(path, ("config.json",))).get("id2label")) or ())
-
-
-def read_labels(path: str) -> list[str]:
-  """Returns the names in a file, one a line; raises UserError where it is no UTF-8 text."""
-  try:
-    with open(existing_file(path, "file of labels"), encoding="utf-8-sig") as file:
-      return [line.strip() for line in file if line.strip()]
-  except UnicodeDecodeError as error:
-    raise not_utf8(path, error) from error
-
-
-def read_config(path: str) -> BertConfig:
-  """Reads the config that lies beside a checkpoint: Google's, Hugging Face's or KerasHub's.
+def read_config(beside: Beside, given: str | None = None) -> BertConfig:
+  """Returns the configuration in the file `given`, or the one beside the weights.
 
   Raises:
-    UserError: there is none, or it describes another architecture than BERT.
+    UserError: there is none, or it does not describe a BERT.
   """
-  file = find_config(path)
-  if file is None:
-    raise UserError(
-      f"{path}: expected {' or '.join(_CONFIG_FILES)} beside the weights, found neither; name a"
-      " config with --bert_config_file"
-    )
-  return BertConfig.from_json_file(file)
+  if given:
+    config = BertConfig.from_json_file(given)
+    _compare_configs(config, beside, given)
+    return config
+  if beside.config is None:
+    raise _nothing_beside("bert_config_file", f"{CONFIG_FILE} or {THEIR_CONFIG_FILE}", beside)
+  return beside.config
 
 
-def read_vocabulary(path: str) -> list[str]:
-  """Returns the lines of a vocabulary; raises UserError where it is no UTF-8 text."""
+def _nothing_beside(flag: str, names: str, beside: Beside) -> UserError:
+  return UserError(
+    f"--{flag}: expected a file, or an --init_checkpoint that has one beside it, found neither;"
+    f" name it (looked for {names} in {beside.directories[0]!r})"
+  )
+
+
+def _compare_configs(config: BertConfig, beside: Beside, given: str) -> None:
+  """Says where another config than that of the weights would give other outputs."""
   try:
-    with open(path, encoding="utf-8") as file:
-      return [line.rstrip("\n") for line in file]
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f"{path}: expected a vocabulary in UTF-8, found: {error}") from error
+    theirs = beside.config
+  except UserError:
+    return
+  if theirs is None or beside.config_file is None:
+    return
+  for name in ("hidden_act", "layer_norm_eps", "num_attention_heads", "num_hidden_layers"):
+    ours, other = getattr(config, name), getattr(theirs, name)
+    if ours != other:
+      logging.warning(
+        "%s: %s is %s, but %s beside the weights says %s; going on with the former",
+        given, name, ours, beside.config_file, other,
+      )  # fmt: skip
 
 
-def read_json(path: str | None) -> dict[str, Any]:
-  """Returns an object, or {} where there is none; whoever needs it complains about its content."""
-  if path is None:
-    return {}
-  try:
-    with open(path, encoding="utf-8-sig") as file:
-      values = json.load(file)
-  except (OSError, ValueError):
-    return {}
-  return values if isinstance(values, dict) else {}
+def read_tokenizer(beside: Beside, given: Given, required: bool = True) -> SavedTokenizer | None:
+  """Returns vocabulary and settings: as given, as beside the weights, as the vocabulary suggests.
 
-
-def write_config_and_vocabulary(directory: str, about: Description) -> None:
-  """Writes `bert_config.json` and `vocab.txt` as in Google's releases, and the text's case."""
-  try:
-    with open(os.path.join(directory, "bert_config.json"), "w", encoding="utf-8") as file:
-      file.write(about.config.to_json_string())
-    if about.vocabulary:
-      shutil.copyfile(about.vocabulary, os.path.join(directory, "vocab.txt"))
-      with open(os.path.join(directory, "tokenizer_config.json"), "w", encoding="utf-8") as file:
-        file.write(json.dumps({"do_lower_case": about.do_lower_case}, indent=2) + "\n")
-  except OSError as error:
-    raise UserError(f"cannot write in {directory}: {error.strerror}") from error
-
-
-def _beside(path: str, names: tuple[str, ...]) -> str | None:
-  directory = path if os.path.isdir(path) else os.path.dirname(path)
-  candidates = (os.path.join(directory, name) for name in names)
-  return next((file for file in candidates if os.path.isfile(file)), None)
-
-
-def _labels(id2label: Any) -> tuple[str, ...] | None:
-  if not isinstance(id2label, dict):
+  Raises:
+    UserError: `required` and there is no vocabulary, or what is given contradicts what is there.
+  """
+  found = beside.tokenizer
+  if given.vocab_file:
+    tokens = list(load_vocab(given.vocab_file))
+    if found:
+      _compare_vocabularies(tokens, found, given.vocab_file, beside)
+    stated = found.stated if found else StatedSettings()
+    found = SavedTokenizer(tokens, stated, given.vocab_file)
+  if found is None:
+    if required:
+      raise _nothing_beside("vocab_file", "vocab.txt or tokenizer.json", beside)
     return None
-  labels = tuple(str(id2label.get(str(i))) for i in range(len(id2label)))
-  # What Hugging Face calls the classes of a model that has no names for them.
-  return None if all(re.fullmatch(r"LABEL_\d+|None", label) for label in labels) else labels
+  return found._replace(stated=_with_case(found, beside, given))
 
 
-def stated_case(path: str) -> bool | None:
-  """What a tokenizer's config beside a checkpoint says of lower-casing; None: nothing."""
-  said = read_json(_beside(path, ("tokenizer_config.json",))).get("do_lower_case")
-  if said is None:
-    inner = read_json(_beside(path, ("tokenizer.json",))).get("config")
-    said = inner.get("lowercase") if isinstance(inner, dict) else None
-  return said if isinstance(said, bool) else None
+def _compare_vocabularies(
+  tokens: list[str], found: SavedTokenizer, given: str, beside: Beside
+) -> None:
+  """Refuses another vocabulary than that of the weights.
 
-
-def is_lower_case(pieces: Iterable[str]) -> bool:
-  """Whether a vocabulary has no upper case to speak of.
-
-  The Chinese vocabulary of Google, made for lower-cased text, has two entries with capitals.
+  Entries `[unused...]` may have got a meaning: the original advises to put own words there.
   """
-  pieces = list(pieces)
-  capitals = sum(piece != piece.lower() and not piece.startswith("[") for piece in pieces)
-  return capitals * 1000 <= len(pieces)
+  where = found.vocab_file or beside.directories[0]
+  if len(tokens) != len(found.tokens):
+    raise UserError(
+      f"--vocab_file={given}: expected the {len(found.tokens)} tokens of the vocabulary beside"
+      f" the weights ({where}), found {len(tokens)}; leave the flag out, or give the weights that"
+      " belong to it"
+    )
+  replaced = 0
+  for number, (ours, theirs) in enumerate(zip(tokens, found.tokens, strict=True)):
+    if ours == theirs:
+      continue
+    if not re.fullmatch(r"\[unused\d+\]", theirs):
+      raise UserError(
+        f"--vocab_file={given}: expected the vocabulary beside the weights ({where}), found"
+        f" {ours!r} in place of {theirs!r} (id {number}); leave the flag out, or give the weights"
+        " that belong to it"
+      )
+    replaced += 1
+  if replaced:
+    logging.info("%s: %d [unused] entries of %s have got a meaning", given, replaced, where)
+
+
+def _with_case(found: SavedTokenizer, beside: Beside, given: Given) -> StatedSettings:
+  """The settings with `do_lower_case` among them.
+
+  What is stated beside the weights goes before the default; a flag must not contradict it. Flag and
+  default must not contradict the vocabulary or the model's name.
+  """
+  said = found.stated.get("do_lower_case")
+  if said is not None and given.do_lower_case not in (None, said):
+    raise UserError(
+      f"expected --do_lower_case={said}, as tokenizer_config.json beside the weights"
+      f" ({beside.directories[-1]}) says, found {given.do_lower_case}; leave the flag out, or"
+      " correct the file"
+    )
+  if said is None:
+    said = given.default_lower_case if given.do_lower_case is None else given.do_lower_case
+    if said is not None:
+      validate_case_matches_checkpoint(said, beside.path, dict.fromkeys(found.tokens, 0))
+    else:
+      said = case_of_vocabulary(found.tokens) is not False
+  return StatedSettings(**{**found.stated, "do_lower_case": said})
+
+
+def check_labels(beside: Beside, given: Sequence[str] | None) -> tuple[str, ...]:
+  """Returns the labels that are given, or those beside the weights.
+
+  Raises:
+    UserError: both are there and differ, in names or in order.
+  """
+  if not given:
+    return beside.labels
+  if beside.labels and (found := labels.difference(given, beside.labels)):
+    raise UserError(
+      f"expected the labels of the weights ({beside.labels_file}), found {found}; leave the labels"
+      " out, or train on these"
+    )
+  return tuple(given)

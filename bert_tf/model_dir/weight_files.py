@@ -6,6 +6,8 @@ import glob
 import os
 import re
 
+from bert_tf.errors import UserError
+
 # Of Hugging Face, the preferred one first.
 HUGGING_FACE = (
   "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
@@ -52,3 +54,32 @@ def step_of(prefix: str) -> int | None:
 def _has_all_shards(prefix: str) -> bool:
   shards = glob.glob(glob.escape(prefix) + ".data-?????-of-?????")
   return bool(shards) and len(shards) == int(shards[0][-5:])
+
+
+def holds_run(output_dir: str) -> bool:
+  """Whether a directory holds a run that has made a step; one that failed before binds nobody."""
+  found = complete_checkpoints(output_dir)
+  return bool(found) and step_of(found[-1]) != 0
+
+
+def run_directory(output_dir: str, takes_best: bool) -> str:
+  """Where the weights of a run lie: the best if they are wanted and there are any, or all."""
+  best = os.path.join(output_dir, BEST_DIRECTORY)
+  return best if takes_best and complete_checkpoints(best) else output_dir
+
+
+def newest(output_dir: str, takes_best: bool, init_checkpoint: str | None = None) -> str:
+  """The weights of a run to answer with: the newest, or the best; else the initial ones.
+
+  Raises:
+    UserError: there are none at all.
+  """
+  found = complete_checkpoints(run_directory(output_dir, takes_best))
+  if found:
+    return found[-1]
+  if init_checkpoint:
+    return init_checkpoint
+  raise UserError(
+    f"expected a checkpoint in --output_dir ({output_dir}), found none; train first, or give"
+    " --init_checkpoint"
+  )

@@ -6,9 +6,9 @@ docs/checkpoints.md.
 
 from __future__ import annotations
 
-import dataclasses
-
 from absl import flags
+
+from bert_tf.model_dir import HEADS, Given
 
 FLAGS = flags.FLAGS
 
@@ -29,10 +29,7 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_list("labels", None, "The names of the classes, in order, for Hugging Face.")
 flags.DEFINE_enum(
-  "classifier",
-  None,
-  ["sequence", "token"],
-  "What a classifier labels; default: as --input says, or sequence.",
+  "task", None, HEADS, "What the model was trained for; default: as lies beside --input."
 )
 flags.mark_flags_as_required(["input", "output", "to"])
 
@@ -47,11 +44,8 @@ def main() -> None:
       existing_file(
         path, "--bert_config_file" if path == FLAGS.bert_config_file else "--vocab_file"
       )
-  about = checkpoints.describe(FLAGS.input, FLAGS.bert_config_file, FLAGS.vocab_file)
-  if FLAGS.do_lower_case is not None:
-    about = dataclasses.replace(about, do_lower_case=FLAGS.do_lower_case)
-  if FLAGS.labels:
-    about = dataclasses.replace(about, labels=tuple(FLAGS.labels))
-  if FLAGS.classifier:
-    about = dataclasses.replace(about, token_level=FLAGS.classifier == "token")
+  given = Given(
+    FLAGS.bert_config_file, FLAGS.vocab_file, FLAGS.do_lower_case, FLAGS.labels, FLAGS.task
+  )
+  about = checkpoints.describe(FLAGS.input, given)
   print(checkpoints.convert(FLAGS.input, FLAGS.output, FLAGS.to, about))

@@ -6,13 +6,15 @@ from absl import flags
 
 from bert_tf.errors import UserError
 from bert_tf.export import run
-from bert_tf.export.options import TASKS, ExportOptions, QuestionOptions
-from bert_tf.model_dir import description
-from bert_tf.tasks.squad.predictions import PredictionOptions
+from bert_tf.export.options import ExportOptions
+from bert_tf.model_dir import HEADS, labels
+from bert_tf.scripts import training_flags
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_enum("task", None, TASKS, "What the model was trained for.")
+flags.DEFINE_enum(
+  "task", None, HEADS, "What the model was trained for; default: as lies beside the weights."
+)
 flags.DEFINE_string(
   "init_checkpoint", None, "The weights: a checkpoint's prefix or directory, or Hugging Face's."
 )
@@ -38,7 +40,9 @@ flags.DEFINE_list(
   "labels", [], "Names of the outputs in their order; default: the ones beside the weights."
 )
 flags.DEFINE_string("labels_file", None, "The same, one name a line.")
-flags.DEFINE_bool("pairs", False, "Whether the model was trained on pairs of texts.")
+flags.DEFINE_bool(
+  "pairs", None, "Whether the model was trained on pairs of texts; default: as beside the weights."
+)
 flags.DEFINE_integer("doc_stride", 128, "As of run_squad.py (task question_answering).")
 flags.DEFINE_integer("max_query_length", 64, "As of run_squad.py.")
 flags.DEFINE_integer("n_best_size", 20, "As of run_squad.py.")
@@ -67,7 +71,7 @@ flags.DEFINE_list(
   " 16, 32, 64, and so on. Each takes memory of the runtime for a copy of the encoder.",
 )
 flags.DEFINE_bool("check", True, "Load the export in a fresh process and compare its answers.")
-flags.mark_flags_as_required(["task", "init_checkpoint", "export_dir"])
+flags.mark_flags_as_required(["init_checkpoint", "export_dir"])
 
 
 def _labels() -> tuple[str, ...]:
@@ -75,7 +79,7 @@ def _labels() -> tuple[str, ...]:
     return tuple(FLAGS.labels)
   if FLAGS.labels:
     raise UserError("expected --labels or --labels_file, found both; give one of them")
-  return tuple(description.read_labels(FLAGS.labels_file))
+  return tuple(labels.read_file(FLAGS.labels_file))
 
 
 def _numbers(flag: str) -> tuple[int, ...]:
@@ -86,14 +90,11 @@ def _numbers(flag: str) -> tuple[int, ...]:
     raise UserError(f"expected --{flag} as numbers, found {','.join(values)}") from error
 
 
-def _question_options() -> QuestionOptions:
-  prediction = PredictionOptions(
-    FLAGS.n_best_size,
-    FLAGS.max_answer_length,
-    FLAGS.version_2_with_negative,
-    FLAGS.null_score_diff_threshold,
-  )
-  return QuestionOptions(FLAGS.doc_stride, FLAGS.max_query_length, prediction)
+# Of run_squad.py.
+_SETTINGS = (
+  "doc_stride", "max_query_length", "n_best_size", "max_answer_length", "version_2_with_negative",
+  "null_score_diff_threshold",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -118,7 +119,9 @@ def main() -> None:
       text_ops=FLAGS.text_ops,
       labels=_labels(),
       pairs=FLAGS.pairs,
-      question=_question_options(),
+      settings={
+        name: value for name in _SETTINGS if (value := training_flags.said(name)) is not None
+      },
       top_k=FLAGS.top_k,
       layers=_numbers("layers"),
     )

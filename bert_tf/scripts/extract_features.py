@@ -39,25 +39,26 @@ flags.mark_flags_as_required(["input_file", "output_file", "init_checkpoint"])
 def main() -> None:
   """Extracts what the flags describe; nothing is written before everything was computed."""
   logging.set_verbosity(logging.INFO)
-  training_flags.find_model_files("bert_config_file", "vocab_file", "do_lower_case")
   import tqdm
 
-  from bert_tf.config import BertConfig
+  from bert_tf import model_dir
   from bert_tf.errors import UserError
   from bert_tf.files import atomic_writer, existing_checkpoint
   from bert_tf.tasks.vectors import token_vectors
-  from bert_tf.tokenization import FullTokenizer
-  from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
 
-  config = BertConfig.from_json_file(FLAGS.bert_config_file)
+  existing_checkpoint(FLAGS.init_checkpoint)
+  given = model_dir.Given(
+    FLAGS.bert_config_file,
+    FLAGS.vocab_file,
+    training_flags.said("do_lower_case"),
+    default_lower_case=True,
+  )
+  about = model_dir.describe(FLAGS.init_checkpoint, given, needs_vocabulary=True)
+  config, tokenizer = about.config, about.full_tokenizer()
   layers = token_vectors.parse_layers(FLAGS.layers, config.num_hidden_layers)
   config.check_sequence_length(FLAGS.max_seq_length)
-  existing_checkpoint(FLAGS.init_checkpoint)
   if FLAGS.batch_size < 1:
     raise UserError(f"--batch_size: expected at least 1, found {FLAGS.batch_size}")
-  tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
-  validate_case_matches_checkpoint(FLAGS.do_lower_case, FLAGS.init_checkpoint, tokenizer.vocab)
-  config.check_vocabulary_size(len(tokenizer.vocab), FLAGS.vocab_file)
   # A first pass counts the lines for the progress bar, and refuses a bad file early.
   num_lines = sum(1 for _ in token_vectors.read_examples(FLAGS.input_file))
   features = token_vectors.convert_examples_to_features(

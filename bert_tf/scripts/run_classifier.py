@@ -6,19 +6,20 @@ file. See docs/classification.md.
 
 from __future__ import annotations
 
-from absl import flags, logging
+import functools
 
-from bert_tf.scripts import training_flags
-from bert_tf.tasks.classification import run
+from absl import flags
+
+from bert_tf.scripts import fine_tuning_flags, training_flags
+from bert_tf.tasks.classification.data import ClassificationData, ClassificationOptions
 from bert_tf.tasks.classification.processors import TableOptions
-from bert_tf.training.options import DeviceOptions
 
 FLAGS = flags.FLAGS
 
-training_flags.define_model_flags()
+fine_tuning_flags.define("Longer texts are truncated to so many pieces.")
+fine_tuning_flags.define_evaluation()
 flags.DEFINE_string("data_dir", None, "Directory with the files of the task.")
 flags.DEFINE_string("task_name", None, "cola, mnli, mrpc, xnli, or table for any table.")
-training_flags.define_examples_flags("Longer texts are truncated to so many pieces.")
 flags.DEFINE_string("xnli_language", "zh", "The language of the task xnli, as its files call it.")
 flags.DEFINE_enum(
   "task_type",
@@ -52,51 +53,22 @@ flags.DEFINE_string("test_file", None, "A table to predict; default: test.* in -
 training_flags.define_training_flags()
 training_flags.define_device_flags()
 flags.adopt_module_key_flags(training_flags)
+flags.adopt_module_key_flags(fine_tuning_flags)
 flags.mark_flags_as_required(["data_dir", "task_name"])
-
-
-def _runner(devices: DeviceOptions) -> run.ClassifierRunner:
-  return run.ClassifierRunner(
-    run.ClassifierRun(
-      data_dir=FLAGS.data_dir,
-      task_name=FLAGS.task_name,
-      xnli_language=FLAGS.xnli_language,
-      **training_flags.examples_options(devices),
-      table=TableOptions(
-        text_column=FLAGS.text_column,
-        text_pair_column=FLAGS.text_pair_column,
-        label_column=FLAGS.label_column,
-        id_column=FLAGS.id_column,
-        labels=tuple(FLAGS.labels),
-        label_separator=FLAGS.label_separator,
-        task_type=FLAGS.task_type,
-        header=FLAGS.header,
-        files={
-          split: path
-          for split in ("train", "dev", "test")
-          if (path := FLAGS[f"{split}_file"].value)
-        },
-      ),
-    )
-  )
 
 
 def main() -> None:
   """Checks the input, then trains, evaluates, predicts and exports."""
-  logging.set_verbosity(logging.INFO)
-  training_flags.find_model_files("bert_config_file", "vocab_file", "do_lower_case")
-  devices = training_flags.device_options()
-  runner = _runner(devices)
-  exporter = training_flags.exporter(
-    runner.task_type,
-    do_lower_case=FLAGS.do_lower_case,
-    labels=runner.labels,
-    pairs=runner.takes_pairs,
+  table = TableOptions(
+    text_column=FLAGS.text_column,
+    text_pair_column=FLAGS.text_pair_column,
+    label_column=FLAGS.label_column,
+    id_column=FLAGS.id_column,
+    labels=tuple(FLAGS.labels),
+    label_separator=FLAGS.label_separator,
+    task_type=training_flags.said("task_type"),
+    header=FLAGS.header,
+    files=fine_tuning_flags.files_of_splits(),
   )
-  if not training_flags.fine_tune(runner, devices):
-    return
-  if FLAGS.do_eval:
-    runner.evaluate(devices)
-  if FLAGS.do_predict:
-    runner.predict(devices)
-  training_flags.export(exporter)
+  task = ClassificationOptions(FLAGS.task_name, FLAGS.data_dir, FLAGS.xnli_language, table)
+  fine_tuning_flags.run(functools.partial(ClassificationData, task))

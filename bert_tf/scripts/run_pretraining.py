@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from absl import flags
+from absl import flags, logging
 
+from bert_tf.model_dir import weight_files
 from bert_tf.scripts import training_flags
 
 FLAGS = flags.FLAGS
@@ -57,7 +58,6 @@ flags.mark_flag_as_required("input_file")
 
 def main() -> None:
   """Checks the input, then trains, evaluates and exports."""
-  training_flags.find_model_files("bert_config_file")
   from bert_tf.tasks.pretraining import run as pretraining_run
 
   run = pretraining_run.PretrainingRun(
@@ -72,7 +72,7 @@ def main() -> None:
     max_eval_steps=FLAGS.max_eval_steps,
     allow_missing=tuple(FLAGS.allow_missing),
     vocab_file=FLAGS.vocab_file,
-    do_lower_case=FLAGS.do_lower_case,
+    do_lower_case=training_flags.said("do_lower_case"),
     dynamic_masking=FLAGS.dynamic_masking,
     masked_lm_prob=FLAGS.masked_lm_prob,
     do_whole_word_mask=FLAGS.do_whole_word_mask,
@@ -80,8 +80,8 @@ def main() -> None:
     pack_sequences=FLAGS.pack_sequences,
   )
   training = training_flags.training_options(FLAGS.num_train_steps, FLAGS.num_warmup_steps)
-  exporter = training_flags.exporter(
-    "pretraining", do_lower_case=pretraining_run.do_lower_case(run, training)
-  )
+  exporter = training_flags.exporter(pretraining_run.describe(run, training))
   pretraining_run.run(run, training, training_flags.device_options())
-  training_flags.export(exporter)
+  if exporter and not FLAGS.dry_run:
+    weights = weight_files.newest(FLAGS.output_dir, bool(FLAGS.eval_steps), FLAGS.init_checkpoint)
+    logging.info("Exported to %s", exporter.export(weights))

@@ -5,17 +5,15 @@ A script calls `flags.adopt_module_key_flags(training_flags)`, so that its `--he
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
-from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.export.options import ExportOptions
 from bert_tf.export.run import ExportRun, ExportRunner
-from bert_tf.model_dir import trained
-from bert_tf.tasks.steps import steps_of_epochs
-from bert_tf.training import cluster, run_config
+from bert_tf.model_dir import Description
+from bert_tf.training import cluster
 from bert_tf.training.options import (
   DTYPES,
   OPTIMIZERS,
@@ -26,16 +24,6 @@ from bert_tf.training.options import (
 )
 
 FLAGS = flags.FLAGS
-
-
-class Runner(Protocol):
-  """What fine-tunes on a task: the runner of run_classifier.py, run_squad.py or run_ner.py."""
-
-  num_train_examples: int
-  weights_dir: str
-
-  def train(self, options: TrainingOptions, devices: DeviceOptions) -> None:
-    """Trains, or checks what training would need if `options` asks for a dry run."""
 
 
 def define_model_flags() -> None:
@@ -66,85 +54,6 @@ def define_model_flags() -> None:
     " the best weights with --eval_steps, else of the newest.",
   )
   flags.mark_flag_as_required("output_dir")
-
-
-def find_model_files(*names: str) -> None:
-  """Sets flags that were left out from what lies beside the weights; call it first in main().
-
-  The original wants them named. Models from elsewhere, `--init_checkpoint=hf://...` among them,
-  bring their config and vocabulary along, as does the output directory of a run.
-
-  Args:
-    *names: flags that need a value: "bert_config_file", "vocab_file"; "do_lower_case" is
-      taken from the model's tokenizer_config.json, if it says.
-
-  Raises:
-    UserError: a file is neither named nor found.
-  """
-  left_out = [name for name in names if not FLAGS[name].present]
-  if not left_out:
-    return
-  from bert_tf.model_dir import description
-
-  find = {
-    "bert_config_file": description.find_config,
-    "vocab_file": description.find_vocabulary,
-    "do_lower_case": description.stated_case,
-  }
-  places = [FLAGS[name].value for name in ("init_checkpoint", "output_dir") if name in FLAGS]
-  directories = [path for place in places if place for path in trained.directories_of(place)]
-  for name in left_out:
-    found = (find[name](directory) for directory in directories)
-    value = next((value for value in found if value is not None), None)
-    if value is not None:
-      logging.info("--%s=%s, as beside the weights", name, value)
-      FLAGS[name].value = value
-    elif FLAGS[name].value is None:
-      raise UserError(
-        f"--{name}: expected a file, or an --init_checkpoint that has one beside it, found"
-        " neither; name it"
-      )
-
-
-def define_examples_flags(max_seq_length: str) -> None:
-  """Defines what scripts share that train, evaluate and predict on the files of a directory.
-
-  Args: `max_seq_length`, the help of that flag.
-  """
-  flags.DEFINE_string(
-    "vocab_file", None, "The vocabulary file of the model; default: beside the weights."
-  )
-  flags.DEFINE_bool(
-    "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
-  )
-  flags.DEFINE_integer("max_seq_length", 128, max_seq_length)
-  flags.DEFINE_bool("do_train", False, "Whether to train.")
-  flags.DEFINE_bool("do_eval", False, "Whether to evaluate on the dev set.")
-  flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
-  flags.DEFINE_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.")
-  flags.DEFINE_integer("predict_batch_size", 8, "Examples in a batch of the prediction.")
-  flags.DEFINE_float("num_train_epochs", 3.0, "How often to go over the training examples.")
-  flags.DEFINE_float("warmup_proportion", 0.1, "Share of the training steps to warm up in.")
-  flags.DEFINE_bool(
-    "pad_to_max_length",
-    False,
-    "Give all batches one shape, instead of grouping examples by length: for XLA and TPUs.",
-  )
-
-
-def examples_options(devices: DeviceOptions) -> dict[str, Any]:
-  """The flags of `define_model_flags` and `define_examples_flags` that a run takes, by name."""
-  names = (
-    "bert_config_file", "vocab_file", "output_dir", "init_checkpoint", "do_lower_case",
-    "max_seq_length", "do_train", "do_eval", "do_predict", "eval_batch_size", "predict_batch_size",
-  )  # fmt: skip
-  return {
-    **{name: FLAGS[name].value for name in names},
-    "allow_missing": tuple(FLAGS.allow_missing),
-    "pad_to_max_length": FLAGS.pad_to_max_length
-    or FLAGS.enable_xla
-    or devices.distribution_strategy == "tpu",
-  }
 
 
 def define_training_flags() -> None:
@@ -268,12 +177,17 @@ def device_options() -> DeviceOptions:
   return options
 
 
-def exporter(task: str, **more: Any) -> ExportRunner | None:
-  """What --export_dir asks for, checked now and written by `export`; None where nothing is.
+def said(name: str) -> Any:
+  """The value of a flag; None where it was left out."""
+  return FLAGS[name].value if FLAGS[name].present else None
+
+
+def exporter(about: Description, static_length: bool = False) -> ExportRunner | None:
+  """What --export_dir asks for, checked now and written at the end; None where nothing is.
 
   Args:
-    task: of export_model.py.
-    **more: fields of `ExportRun` that the shared flags do not say.
+    about: the model that will be exported.
+    static_length: whether it pads to the longest sequence.
 
   Raises:
     UserError: the export cannot be written, or its flags do not fit.
@@ -281,32 +195,10 @@ def exporter(task: str, **more: Any) -> ExportRunner | None:
   workers = cluster.find_cluster(device_options())
   if not FLAGS.export_dir or (workers and workers.index):
     return None
-  flags_of_run = ExportRun(
-    task,
-    FLAGS.output_dir,
-    ExportOptions(FLAGS.export_dir),
-    bert_config_file=FLAGS.bert_config_file,
-    vocab_file=FLAGS.vocab_file,
-    max_seq_length=FLAGS.max_seq_length,
-    **more,
+  options = ExportOptions(FLAGS.export_dir)
+  return ExportRunner(
+    ExportRun(FLAGS.output_dir, options, static_length=static_length, about=about)
   )
-  return ExportRunner(flags_of_run)
-
-
-def weights_dir() -> str:
-  """Where the weights to evaluate, predict and export lie after training.
-
-  What is exported, the best weights with --eval_steps, is what predicts too.
-  """
-  return trained.weights_dir(FLAGS.output_dir, bool(FLAGS.export_dir and FLAGS.eval_steps))
-
-
-def export(runner: ExportRunner | None) -> None:
-  """Writes the export, if there is one to write, and says where."""
-  if runner and not FLAGS.dry_run:
-    weights = trained.weights(weights_dir(), FLAGS.init_checkpoint)
-    logging.info("Exporting %s", weights)
-    logging.info("Exported to %s", runner.export(weights))
 
 
 def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOptions:
@@ -352,30 +244,7 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
       f"--tokens_per_batch: expected at least --max_seq_length ({FLAGS.max_seq_length}), found"
       f" {FLAGS.tokens_per_batch}; a piece holds one example at least"
     )
-  if FLAGS.do_train:
-    config = BertConfig.from_json_file(FLAGS.bert_config_file)
-    run_config.check(config, options, device_options())
   return options
-
-
-def fine_tune(runner: Runner, devices: DeviceOptions) -> bool:
-  """Trains for --num_train_epochs if --do_train says so.
-
-  Returns:
-    Whether there is more to do: not with --dry_run, which ends here.
-  """
-  if FLAGS.do_train:
-    steps = steps_of_epochs(
-      runner.num_train_examples,
-      FLAGS.train_batch_size,
-      FLAGS.num_train_epochs,
-      FLAGS.warmup_proportion,
-    )
-    runner.train(training_options(*steps), devices)
-  if FLAGS.dry_run:
-    return False
-  runner.weights_dir = weights_dir()
-  return True
 
 
 def _profile_steps(values: list[str]) -> tuple[int, int] | None:

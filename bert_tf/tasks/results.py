@@ -1,16 +1,15 @@
-"""What the scripts leave in an output directory: result files, and what belongs to the weights."""
+"""The result files that tasks leave in an output directory."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from absl import logging
 
-from bert_tf.config import BertConfig
 from bert_tf.files import atomic_writer
 
 
@@ -29,22 +28,8 @@ def write_eval_results(output_dir: str, results: Mapping[str, float | int]) -> N
       file.write(f"{key} = {text}\n")
 
 
-def write_model_files(
-  output_dir: str,
-  config: BertConfig,
-  vocab_file: str | None,
-  do_lower_case: bool | None = None,
-) -> None:
-  """Puts the config beside the weights, and the vocabulary and its case where they are known.
-
-  tokenizer_config.json is Hugging Face's, and so is the key in it.
-  """
-  with atomic_writer(os.path.join(output_dir, "bert_config.json")) as file:
-    file.write(config.to_json_string())
-  if vocab_file:
-    target = os.path.join(output_dir, "vocab.txt")
-    with atomic_writer(target, "wb") as file, open(vocab_file, "rb") as source:
-      shutil.copyfileobj(source, file)
-  if do_lower_case is not None:
-    with atomic_writer(os.path.join(output_dir, "tokenizer_config.json")) as file:
-      file.write(json.dumps({"do_lower_case": do_lower_case}, indent=2) + "\n")
+def write_json(path: str, value: Any) -> None:
+  """Writes JSON that people can read."""
+  with atomic_writer(path) as file:
+    json.dump(value, file, indent=2, ensure_ascii=False)
+    file.write("\n")

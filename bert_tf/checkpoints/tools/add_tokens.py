@@ -16,7 +16,7 @@ from bert_tf.checkpoints.reader import Reader
 from bert_tf.checkpoints.tools import common
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
-from bert_tf.model_dir.description import Description, read_vocabulary
+from bert_tf.model_dir import Description, read_vocabulary
 
 _TABLE = "bert/embeddings/word_embeddings"
 _BIAS = "cls/predictions/output_bias"

@@ -10,7 +10,7 @@ import numpy as np
 from bert_tf.checkpoints import conversion, formats
 from bert_tf.checkpoints.reader import Reader, Shape, Weights
 from bert_tf.errors import UserError
-from bert_tf.model_dir.description import Description, describe
+from bert_tf.model_dir import Description, Given, describe
 
 # What a reader says of its format -> the name of that format on the command line.
 _FORMAT_NAMES = {
@@ -75,5 +75,5 @@ def add_arguments(parser: argparse.ArgumentParser, inputs: str = "input") -> Non
 def open_input(args: argparse.Namespace, path: str) -> tuple[Reader, Description, str]:
   """Opens a checkpoint; returns it, what it is, and the format to write."""
   reader = formats.open_checkpoint(path)
-  about = describe(path, args.bert_config_file, args.vocab_file)
+  about = describe(path, Given(args.bert_config_file, args.vocab_file))
   return reader, about, args.to or _FORMAT_NAMES[reader.format]

@@ -11,7 +11,7 @@ from bert_tf import names
 from bert_tf.checkpoints import formats
 from bert_tf.checkpoints.tools import common
 from bert_tf.errors import UserError
-from bert_tf.model_dir.description import describe
+from bert_tf.model_dir import describe
 
 
 def inspect(path: str, with_norms: bool = True) -> str:
@@ -56,9 +56,11 @@ def _description(path: str) -> list[str]:
     f" {config.hidden_act}, vocabulary {config.vocab_size:,},"
     f" {config.max_position_embeddings} positions, {config.type_vocab_size} segments"
   ]
-  if about.vocabulary:
-    case = "lower-cased" if about.do_lower_case else "cased"
-    lines.append(f"vocabulary  {about.vocabulary} ({case})")
+  if about.tokens:
+    case = "lower-cased" if about.tokenizer.do_lower_case else "cased"
+    lines.append(f"vocabulary  {about.vocab_file or f'{len(about.tokens):,} tokens'} ({case})")
+  if about.head:
+    lines.append(f"head        {about.head}")
   if about.labels:
     lines.append(f"labels      {', '.join(about.labels)}")
   return lines

@@ -8,7 +8,7 @@ from bert_tf.checkpoints import conversion
 from bert_tf.checkpoints.conversion import Conversion
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.checkpoints.tools import common
-from bert_tf.model_dir.description import Description
+from bert_tf.model_dir import Description
 
 
 def strip(reader: Reader, output: str, to: str, about: Description) -> Conversion:

@@ -11,7 +11,7 @@ from bert_tf.checkpoints.conversion import Conversion
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.checkpoints.tools import common
 from bert_tf.errors import UserError
-from bert_tf.model_dir.description import Description
+from bert_tf.model_dir import Description
 
 _LAYER = re.compile(r"^bert/encoder/layer_(\d+)/")
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import os
 from collections.abc import Sequence
-
-import tqdm
 
 from bert_tf.data import records
 from bert_tf.errors import UserError
@@ -49,10 +46,10 @@ class InputFeatures:
 class LabelEncoder:
   """Turns the label of an example into numbers."""
 
-  def __init__(self, processor: DataProcessor):
-    """Reads the labels of the task."""
+  def __init__(self, processor: DataProcessor, labels: Sequence[str] | None = None):
+    """Args: `labels`, in the order of the model's outputs; default: the processor's."""
     self.task_type = processor.task_type
-    self.labels = processor.labels()
+    self.labels = list(processor.labels() if labels is None else labels)
     self._ids = {label: index for index, label in enumerate(self.labels)}
     self._processor = processor
 
@@ -128,21 +125,6 @@ def convert_example(
     segment_ids=segment_ids + padding,
     label=encoder.encode(example),
   )
-
-
-def write_records(
-  path: str,
-  examples: Sequence[InputExample],
-  encoder: LabelEncoder,
-  max_seq_length: int,
-  tokenizer: FullTokenizer,
-) -> None:
-  """Writes a TFRecord file, as `file_based_convert_examples_to_features` does."""
-  bar = tqdm.tqdm(examples, desc=os.path.basename(path), unit=" examples", disable=None)
-  with records.RecordWriter(path) as writer:
-    for example in bar:
-      features = convert_example(example, encoder, max_seq_length, tokenizer)
-      writer.write(records.encode_example(features.to_record()))
 
 
 def record_spec(encoder: LabelEncoder, max_seq_length: int) -> records.FeatureSpec:

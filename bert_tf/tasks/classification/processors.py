@@ -60,6 +60,16 @@ class DataProcessor(abc.ABC):
       UserError: the split has no file, or its file is wrong; names file and line.
     """
 
+  def files(self, split: str) -> list[str]:
+    """The files of a split, by which a later start knows whether its data are the same."""
+    return []
+
+  def split_label(self, label: str | None) -> list[str]:
+    """The labels of one example, which of a multi-label task may be several between commas."""
+    if self.task_type != MULTILABEL:
+      return [label or ""]
+    return [part.strip() for part in (label or "").split(",") if part.strip()]
+
   def _rows(self, name: str, columns: int, skip: int) -> Iterable[tuple[int, str, tables.Row]]:
     """Yields (row number from 0, place, row) of a TSV file, the first `skip` rows left out."""
     path = os.path.join(self._data_dir, name)

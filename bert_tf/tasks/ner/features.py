@@ -8,12 +8,8 @@ window that shows it with the most context.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 
-import tqdm
-
-from bert_tf.data import records
 from bert_tf.data.records import NO_LABEL
 from bert_tf.errors import UserError
 from bert_tf.tasks.ner.sentences import Sentence
@@ -122,12 +118,3 @@ class SentenceEncoder:
           [self._cls, *ids[start : start + length], self._sep], [NO_LABEL, *shown, NO_LABEL]
         )
 
-
-def write_records(path: str, sentences: Sequence[Sentence], encoder: SentenceEncoder) -> int:
-  """Writes the windows of all sentences to a TFRecord file; returns how many there are."""
-  bar = tqdm.tqdm(sentences, desc=os.path.basename(path), unit=" sentences", disable=None)
-  with records.RecordWriter(path) as writer:
-    for sentence in bar:
-      for window in encoder.windows(sentence):
-        writer.write(records.encode_example(window.to_record(encoder.max_seq_length)))
-  return writer.num_written

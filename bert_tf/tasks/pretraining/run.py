@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import logging
 
+from bert_tf import model_dir
 from bert_tf.config import BertConfig
 from bert_tf.data import checks, records
 from bert_tf.data.input_files import input_files
 from bert_tf.errors import UserError
-from bert_tf.model_dir import description
-from bert_tf.tasks.results import write_eval_results, write_model_files
+from bert_tf.model_dir import Description, Given
+from bert_tf.model_dir.head_kinds import PRETRAINING
+from bert_tf.model_dir.weight_files import holds_run
+from bert_tf.tasks.results import write_eval_results
 from bert_tf.tokenization import load_vocab
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 class PretrainingRun:
   """The flags of run_pretraining.py that are its own; see there."""
 
-  bert_config_file: str
+  bert_config_file: str | None
   input_file: str
   eval_input_file: str | None
   max_seq_length: int
@@ -51,7 +55,7 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
     UserError: neither training nor evaluation is asked for, the config, the vocabulary or the
       records are wrong or do not fit each other.
   """
-  config = _check(flags)
+  config = _check(flags, training)
   _check_packing(flags, training, devices)
   train_files = input_files(flags.input_file)
   eval_files = train_files
@@ -74,7 +78,7 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
     raise
 
 
-def _check(flags: PretrainingRun) -> BertConfig:
+def _check(flags: PretrainingRun, training: TrainingOptions) -> BertConfig:
   """Checks what can be checked without the records; returns the model's configuration."""
   if not flags.do_train and not flags.do_eval:
     raise UserError("expected --do_train or --do_eval, found neither; give at least one")
@@ -87,25 +91,29 @@ def _check(flags: PretrainingRun) -> BertConfig:
       "expected --masked_lm_prob between 0 and 1 and --max_ngram of at least 1, found"
       f" {flags.masked_lm_prob} and {flags.max_ngram}"
     )
-  config = BertConfig.from_json_file(flags.bert_config_file)
+  config = describe(flags, training).config
   config.check_sequence_length(flags.max_seq_length)
-  if flags.vocab_file:
-    config.check_vocabulary_size(len(load_vocab(flags.vocab_file)), flags.vocab_file)
   return config
 
 
-def do_lower_case(flags: PretrainingRun, training: TrainingOptions) -> bool | None:
-  """Whether the text of the records was lower-cased, as far as that can be known; None: it cannot.
+def describe(flags: PretrainingRun, training: TrainingOptions) -> Description:
+  """What belongs to the weights of the run.
 
-  By the flag, what lies beside the initial checkpoint, or the vocabulary.
+  The vocabulary is not needed, as records hold ids; where it is known, it is left beside the
+  weights.
+
+  Raises:
+    UserError: there is no config, or what the flags say contradicts what lies beside the weights.
   """
-  if flags.do_lower_case is not None:
-    return flags.do_lower_case
-  if training.init_checkpoint:
-    stated = description.stated_case(description.local_path(training.init_checkpoint))
-    if stated is not None:
-      return stated
-  return description.is_lower_case(load_vocab(flags.vocab_file)) if flags.vocab_file else None
+  resumes = holds_run(training.output_dir)
+  # With a slash it is a directory, even if it is not there yet.
+  own = os.path.join(training.output_dir, "")
+  place = own if resumes or not training.init_checkpoint else training.init_checkpoint
+  given = Given(flags.bert_config_file, flags.vocab_file, flags.do_lower_case)
+  about = model_dir.describe(place, given)
+  return dataclasses.replace(
+    about, labels=(), head=PRETRAINING, pairs=True, max_seq_length=flags.max_seq_length, settings={}
+  )
 
 
 def _check_packing(
@@ -157,9 +165,7 @@ def _run(
   task.allow_missing = (*task.allow_missing, *flags.allow_missing)
   if flags.do_train:
     if not training.dry_run:
-      write_model_files(
-        training.output_dir, config, flags.vocab_file, do_lower_case(flags, training)
-      )
+      model_dir.write(training.output_dir, describe(flags, training))
     loop.train(task, training, devices)
   if flags.do_eval and not training.dry_run:
     _evaluate(task, training, devices)

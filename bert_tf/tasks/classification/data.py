@@ -1,0 +1,220 @@
+"""The data of sentence tasks: labels, several labels or numbers (BERT paper, section 4.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import logging
+
+from bert_tf.errors import UserError
+from bert_tf.files import atomic_writer
+from bert_tf.model_dir import Description, labels
+from bert_tf.tasks.classification import metrics
+from bert_tf.tasks.classification.features import LabelEncoder, convert_example, record_spec
+from bert_tf.tasks.classification.processors import (
+  CLASSIFICATION,
+  MULTILABEL,
+  REGRESSION,
+  DataProcessor,
+  InputExample,
+  TableOptions,
+  create_processor,
+)
+from bert_tf.tasks.fine_tuning import DEV, TEST, TRAIN, Answers, FineTuningOptions, TaskData
+from bert_tf.tasks.results import format_value, write_eval_results, write_json
+
+if TYPE_CHECKING:
+  from bert_tf.tasks.classification.model import ClassificationTask
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationOptions:
+  """Where the examples are; the flags of run_classifier.py have the same names."""
+
+  task_name: str
+  data_dir: str | None = None
+  xnli_language: str = "zh"
+  table: TableOptions = dataclasses.field(default_factory=TableOptions)
+
+
+class ClassificationData(TaskData):
+  """See `TaskData`."""
+
+  def __init__(
+    self, task: ClassificationOptions, options: FineTuningOptions, weights: Description
+  ):
+    """Makes the processor of the task, and finds its labels.
+
+    Raises:
+      UserError: an unknown task, or labels that are not those of the weights.
+    """
+    self._task, self._options = task, options
+    self._max_seq_length = weights.max_seq_length or self.default_max_seq_length
+    if self._max_seq_length < 3:
+      raise UserError(
+        "--max_seq_length: expected at least 3 ([CLS], [SEP] and text), found"
+        f" {self._max_seq_length}"
+      )
+    self._config, self._tokenizer = weights.config, weights.full_tokenizer()
+    table = task.table
+    if table.task_type is None:
+      table = dataclasses.replace(table, task_type=weights.head or CLASSIFICATION)
+    self._processor = create_processor(
+      task.task_name, task.data_dir, table, weights.labels, task.xnli_language
+    )
+    self._check_against(weights)
+    self._splits: dict[str, list[InputExample]] = {}
+    self._encoder = LabelEncoder(self._processor, labels_of_weights(self._processor, weights))
+    self.labels = tuple(self._encoder.labels)
+    self.head = self._encoder.task_type
+    self.run_settings = {"task_name": task.task_name.lower(), "task_type": self.head}
+    wanted = [split for split in (TRAIN, DEV, TEST) if options.wants(split)]
+    self.pairs = any(example.text_b for split in wanted for example in self.examples(split))
+    if options.do_train:
+      self.train_files = self._processor.files(TRAIN)
+    elif weights.pairs is not None and weights.pairs != self.pairs:
+      logging.warning(
+        "The weights were trained on %s, the examples are %s",
+        *("pairs of texts" if pairs else "single texts" for pairs in (weights.pairs, self.pairs)),
+      )
+
+  def _check_against(self, weights: Description) -> None:
+    """Raises UserError where the weights are not of this kind of task, or of other labels."""
+    if weights.head not in (None, self._processor.task_type):
+      raise UserError(
+        f"expected --task_type={weights.head}, as lies beside the weights, found"
+        f" {self._processor.task_type}; leave the flag out, or train on this task"
+      )
+    given = self._task.table.labels
+    if given and weights.labels and (found := labels.difference(given, weights.labels)):
+      raise UserError(f"--labels: expected those of the weights, found {found}; leave the flag out")
+
+  @property
+  def num_train_examples(self) -> int:
+    """See `TaskData`."""
+    return len(self.examples(TRAIN))
+
+  def examples(self, split: str) -> list[InputExample]:
+    """See `TaskData`."""
+    if split not in self._splits:
+      found = list(self._processor.examples(split))
+      if not found:
+        raise UserError(
+          f"--data_dir: expected examples in the {split} set of {self._task.task_name} in"
+          f" {self._task.data_dir}, found none; the file holds a header and no row for this task"
+        )
+      for example in found:
+        self._encoder.encode(example)
+      self._splits[split] = found
+    return self._splits[split]
+
+  def records(
+    self, split: str, examples: Iterable[InputExample]
+  ) -> Iterator[Mapping[str, Sequence]]:
+    """See `TaskData`: one for each (original: `file_based_convert_examples_to_features`)."""
+    for example in examples:
+      features = convert_example(example, self._encoder, self._max_seq_length, self._tokenizer)
+      yield features.to_record()
+
+  def create_task(
+    self, train_file: str | None, num_records: int | None, **options: Any
+  ) -> ClassificationTask:
+    """See `TaskData`."""
+    from bert_tf.tasks.classification.model import ClassificationTask
+
+    return ClassificationTask(
+      self._config,
+      self._encoder.num_outputs,
+      self.head,
+      record_spec(self._encoder, self._max_seq_length),
+      train_file,
+      self._options.pad_to_max_length,
+      **options,
+    )
+
+  def scores(self, answers: Answers) -> dict[str, float]:
+    """See `TaskData`; the scores of `metrics.compute` that are numbers, and the mean `loss`."""
+    return answers.task.score(answers.model, answers.path, self._truth(), answers.batch_size)
+
+  def _truth(self) -> np.ndarray:
+    """The labels of the dev set: int [n], float [n] or, for multi-label, float [n, L]."""
+    truth = np.array([self._encoder.encode(example) for example in self.examples(DEV)])
+    return truth if self.head == MULTILABEL else truth[:, 0]
+
+  def evaluate(self, answers: Answers, output_dir: str, step: int) -> None:
+    """Writes eval_results.txt as the original does, and eval_metrics.json with more scores."""
+    logits, losses = _predict(answers)
+    size = answers.batch_size
+    scores = metrics.compute(logits, self._truth(), self.head, self._encoder.labels)
+    results: dict[str, Any] = {
+      "eval_loss": float(np.mean(losses)),
+      "global_step": step,
+      # What the original's Estimator adds: the mean of the batches' means.
+      "loss": float(np.mean([np.mean(losses[i : i + size]) for i in range(0, len(losses), size)])),
+    }
+    if self.head != REGRESSION:
+      results["eval_accuracy"] = scores["accuracy"]
+    else:
+      results |= {f"eval_{name}": scores[name] for name in ("pearson", "spearman")}
+    write_eval_results(output_dir, results)
+    write_json(os.path.join(output_dir, "eval_metrics.json"), scores)
+    for name, value in scores.items():
+      if isinstance(value, float):
+        logging.info("  %s = %.4f", name, value)
+
+  def predict(self, answers: Answers, output_dir: str) -> None:
+    """Writes test_results.tsv as the original does, and predictions.jsonl with names."""
+    logits, _ = _predict(answers)
+    outputs = metrics.probabilities(logits, self.head)
+    with atomic_writer(os.path.join(output_dir, "test_results.tsv")) as file:
+      logging.info("***** Predict results *****")
+      for row in outputs:
+        file.write("\t".join(format_value(float(value)) for value in row) + "\n")
+    with atomic_writer(os.path.join(output_dir, "predictions.jsonl")) as file:
+      for example, row in zip(self.examples(TEST), outputs, strict=True):
+        line = {"id": example.guid, **self._named(row)}
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+  def _named(self, row: np.ndarray) -> dict[str, Any]:
+    """One prediction with the names of its labels."""
+    if self.head == REGRESSION:
+      return {"value": float(row[0])}
+    named = {label: float(p) for label, p in zip(self.labels, row, strict=True)}
+    if self.head == CLASSIFICATION:
+      best = max(named, key=named.__getitem__)
+      return {"label": best, "probability": named[best], "probabilities": named}
+    return {"labels": [label for label, p in named.items() if p > 0.5], "probabilities": named}
+
+
+def _predict(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
+  """Logits [n, L] and losses [n] in the order of the file."""
+  return answers.task.predict_all(
+    answers.model, answers.path, answers.num_records, answers.batch_size, answers.what
+  )
+
+
+def labels_of_weights(processor: DataProcessor, weights: Description) -> list[str]:
+  """Returns the labels of a task in the order of the weights' outputs.
+
+  They are the processor's where the weights know none. Where it numbers them 0, 1, ... and the
+  weights name as many, as many models on the hub do, the numbers are those of the outputs.
+
+  Raises:
+    UserError: the weights have other labels.
+  """
+  own, known = processor.labels(), weights.labels
+  if not known or list(known) == own:
+    return own
+  if sorted(known) == sorted(own):
+    return list(known)
+  if own == [str(number) for number in range(len(known))]:
+    return own
+  raise UserError(
+    f"expected the labels of the weights ({', '.join(known[:6])}), found those of the task"
+    f" ({', '.join(own[:6])}); use weights that were trained on it, or train"
+  )
