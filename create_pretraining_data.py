@@ -59,12 +59,13 @@ def main() -> None:
   """Creates the records that the flags describe."""
   logging.set_verbosity(logging.INFO)
   from bert_tf.data import creation, inputs
-  from bert_tf.tokenization import FullTokenizer
+  from bert_tf.tokenization import FullTokenizer, require_special_tokens
 
   options = _instance_options()
   input_files = inputs.input_files(FLAGS.input_file)
   output_files = inputs.output_files(FLAGS.output_file, input_files)
   tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
+  require_special_tokens(tokenizer.vocab, path=FLAGS.vocab_file)
   if FLAGS.num_workers or FLAGS.stream:
     _create_shards(input_files, output_files, options)
   else:

@@ -47,8 +47,11 @@ def main() -> None:
   from bert_tf.errors import UserError
   from bert_tf.files import atomic_writer, existing_checkpoint
   from bert_tf.tasks import extraction
-  from bert_tf.tokenization import FullTokenizer
-  from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
+  from bert_tf.tokenization import (
+    FullTokenizer,
+    require_special_tokens,
+    validate_case_matches_checkpoint,
+  )
 
   config = BertConfig.from_json_file(FLAGS.bert_config_file)
   layers = extraction.parse_layers(FLAGS.layers, config.num_hidden_layers)
@@ -57,6 +60,7 @@ def main() -> None:
   if FLAGS.batch_size < 1:
     raise UserError(f"--batch_size: expected at least 1, found {FLAGS.batch_size}")
   tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
+  require_special_tokens(tokenizer.vocab, path=FLAGS.vocab_file)
   validate_case_matches_checkpoint(FLAGS.do_lower_case, FLAGS.init_checkpoint, tokenizer.vocab)
   config.check_vocabulary_size(len(tokenizer.vocab), FLAGS.vocab_file)
   # A first pass counts the lines for the progress bar, and refuses a bad file early.

@@ -7,8 +7,11 @@ from typing import Protocol
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.files import existing_checkpoint
-from bert_tf.tokenization import FullTokenizer
-from bert_tf.tokenization.tokenizer import validate_case_matches_checkpoint
+from bert_tf.tokenization import (
+  FullTokenizer,
+  require_special_tokens,
+  validate_case_matches_checkpoint,
+)
 from bert_tf.training.output_dir import complete_checkpoints
 
 
@@ -34,6 +37,7 @@ def read_model_files(flags: ModelFlags) -> tuple[BertConfig, FullTokenizer]:
   config = BertConfig.from_json_file(flags.bert_config_file)
   config.check_sequence_length(flags.max_seq_length)
   tokenizer = FullTokenizer(flags.vocab_file, flags.do_lower_case)
+  require_special_tokens(tokenizer.vocab, path=flags.vocab_file)
   config.check_vocabulary_size(len(tokenizer.vocab), flags.vocab_file)
   if flags.init_checkpoint:
     existing_checkpoint(flags.init_checkpoint)
