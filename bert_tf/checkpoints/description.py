@@ -7,13 +7,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
 from typing import Any
 
 from bert_tf.checkpoints import hub, huggingface
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file, not_utf8
+from bert_tf.tokenization import case_of_vocabulary, load_vocab
 
 _CONFIG_FILES = ("bert_config.json", "config.json")
 LABELS_FILE = "labels.txt"
@@ -61,7 +61,7 @@ def describe(
   )
   if vocabulary is None:
     return description
-  pieces = read_vocabulary(vocabulary)
+  pieces = load_vocab(vocabulary)
   if len(pieces) > config.vocab_size:
     raise UserError(
       f"{vocabulary}: expected at most {config.vocab_size} entries, as many as the model has word"
@@ -69,7 +69,7 @@ def describe(
     )
   stated = stated_case(path)
   return dataclasses.replace(
-    description, do_lower_case=is_lower_case(pieces) if stated is None else stated
+    description, do_lower_case=case_of_vocabulary(pieces) is not False if stated is None else stated
   )
 
 
@@ -127,15 +127,6 @@ def read_config(path: str) -> BertConfig:
   return BertConfig.from_json_file(file)
 
 
-def read_vocabulary(path: str) -> list[str]:
-  """Returns the lines of a vocabulary; raises UserError where it is no UTF-8 text."""
-  try:
-    with open(path, encoding="utf-8") as file:
-      return [line.rstrip("\n") for line in file]
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f"{path}: expected a vocabulary in UTF-8, found: {error}") from error
-
-
 def read_json(path: str | None) -> dict[str, Any]:
   """Returns an object, or {} where there is none; whoever needs it complains about its content."""
   if path is None:
@@ -182,13 +173,3 @@ def stated_case(path: str) -> bool | None:
     inner = read_json(_beside(path, ("tokenizer.json",))).get("config")
     said = inner.get("lowercase") if isinstance(inner, dict) else None
   return said if isinstance(said, bool) else None
-
-
-def is_lower_case(pieces: Iterable[str]) -> bool:
-  """Whether a vocabulary has no upper case to speak of.
-
-  The Chinese vocabulary of Google, made for lower-cased text, has two entries with capitals.
-  """
-  pieces = list(pieces)
-  capitals = sum(piece != piece.lower() and not piece.startswith("[") for piece in pieces)
-  return capitals * 1000 <= len(pieces)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from bert_tf.checkpoints.description import Description, read_vocabulary
+from bert_tf.checkpoints.description import Description
 from bert_tf.checkpoints.reader import Weights
 from bert_tf.checkpoints.tables import HEADS_BIAS, HEADS_IN, HEADS_OUT, TRANSPOSED, Layout, Table
 from bert_tf.checkpoints.tensor_files import Hdf5File, Shape
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.tokenization import vocabulary_lines
 
 FORMAT = "KerasHub"
 BACKBONE_FILE = "model.weights.h5"
@@ -252,7 +253,8 @@ def _library_model(about: Description, num_classes: int | None):
   if about.vocabulary:
     try:
       tokenizer = keras_hub.models.BertTokenizer(
-        vocabulary=read_vocabulary(about.vocabulary),
+        # Not stripped: KerasHub refuses the empty token that the Chinese vocabulary has then.
+        vocabulary=[line.rstrip("\r") for line in vocabulary_lines(about.vocabulary)],
         lowercase=about.do_lower_case,
         # The original takes accents off wherever it lower-cases.
         strip_accents=about.do_lower_case,

@@ -13,8 +13,8 @@ from typing import BinaryIO, Protocol
 from bert_tf.data.records import GZIP_SUFFIX
 from bert_tf.errors import UserError
 from bert_tf.tokenization.basic import clean_words
-from bert_tf.tokenization.settings import TokenizerSettings
 from bert_tf.tokenization.memo import Memo
+from bert_tf.tokenization.settings import TokenizerSettings
 
 Encode = Callable[[str], list[int]]
 

@@ -15,7 +15,7 @@ from bert_tf.serving.options import (
   check_labels,
   signature_lengths,
 )
-from bert_tf.tokenization import load_vocab
+from bert_tf.tokenization import load_vocab, require_special_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,7 @@ class ExportRunner:
     self._config = trained.config(checkpoint, flags.bert_config_file)
     vocab_file = trained.vocab_file(checkpoint, flags.vocab_file)
     vocabulary = load_vocab(vocab_file)
+    require_special_tokens(vocabulary, path=vocab_file)
     self._config.check_vocabulary_size(len(vocabulary), vocab_file)
     self._text = TextOptions(
       vocab_file,

@@ -10,6 +10,7 @@ from typing import Any
 from bert_tf.checkpoints import description
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.tokenization import case_of_vocabulary
 from bert_tf.training.output_dir import BEST_DIRECTORY, complete_checkpoints, directories_of
 
 
@@ -74,7 +75,7 @@ def do_lower_case(checkpoint: str, given: bool | None, vocabulary: Iterable[str]
   stated = (description.stated_case(directory) for directory in directories_of(checkpoint))
   said = next((value for value in stated if value is not None), None)
   if said is None:
-    return description.is_lower_case(vocabulary) if given is None else given
+    return case_of_vocabulary(vocabulary) is not False if given is None else given
   if given not in (None, said):
     raise UserError(
       f"expected --do_lower_case={said}, as tokenizer_config.json beside the weights"

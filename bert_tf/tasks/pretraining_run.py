@@ -14,7 +14,7 @@ from bert_tf.data import checks, records
 from bert_tf.data.inputs import input_files
 from bert_tf.errors import UserError
 from bert_tf.tasks.results import write_eval_results, write_model_files
-from bert_tf.tokenization import load_vocab
+from bert_tf.tokenization import case_of_vocabulary, load_vocab, require_special_tokens
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def _check(flags: PretrainingRun) -> BertConfig:
   config = BertConfig.from_json_file(flags.bert_config_file)
   config.check_sequence_length(flags.max_seq_length)
   if flags.vocab_file:
-    config.check_vocabulary_size(len(load_vocab(flags.vocab_file)), flags.vocab_file)
+    vocabulary = load_vocab(flags.vocab_file)
+    require_special_tokens(vocabulary, path=flags.vocab_file)
+    config.check_vocabulary_size(len(vocabulary), flags.vocab_file)
   return config
 
 
@@ -105,7 +107,7 @@ def do_lower_case(flags: PretrainingRun, training: TrainingOptions) -> bool | No
     stated = description.stated_case(description.local_path(training.init_checkpoint))
     if stated is not None:
       return stated
-  return description.is_lower_case(load_vocab(flags.vocab_file)) if flags.vocab_file else None
+  return case_of_vocabulary(load_vocab(flags.vocab_file)) if flags.vocab_file else None
 
 
 def _check_packing(

@@ -37,7 +37,7 @@ class OrdinaryTextTokenizer(tf.Module):
     super().__init__(name="ordinary_text")
     # It sets ideographs apart whatever the settings are; lines with some are not its business then.
     self._tokenizer = tf_text.FastBertTokenizer(
-      matchable_tokens(tokens, TokenizerSettings()),
+      matchable_tokens(tokens),
       suffix_indicator=SUFFIX_INDICATOR,
       max_bytes_per_word=MAX_BYTES_PER_WORD,
       token_out_type=tf.int32,
