@@ -41,7 +41,7 @@ if TYPE_CHECKING:
   )
   from bert_tf.tokenization.wordpiece import WordpieceTokenizer
 
-# Public name -> the submodule that holds it; three private ones, since the original's test has them.
+# Public name -> the submodule that holds it. The private ones are used by the original's own test.
 _EXPORTS = {
   "AddedToken": "settings",
   "BasicTokenizer": "basic",

@@ -108,14 +108,15 @@ def fast_ops_take(tokens: Sequence[str], settings: TokenizerSettings) -> bool:
 
 
 def matchable_tokens(
-  tokens: Sequence[str], settings: TokenizerSettings = TokenizerSettings()
+  tokens: Sequence[str], settings: TokenizerSettings | None = None
 ) -> list[str]:
   """Replaces tokens that no word can contain by others that none can, which the library takes.
 
   It refuses an empty token and a bare "##", which the released Chinese vocabulary has, and tokens
   of more than 256 bytes; with a space inside a token it goes astray.
   """
-  continues_word = _CONTINUES_WORD if settings.tokenize_chinese_chars else _CONTINUES_LONG_WORD
+  parts_ideographs = settings is None or settings.tokenize_chinese_chars
+  continues_word = _CONTINUES_WORD if parts_ideographs else _CONTINUES_LONG_WORD
   return [
     token if token == "[UNK]" or _is_matchable(token, continues_word) else f"\x01{index}"
     for index, token in enumerate(tokens)
