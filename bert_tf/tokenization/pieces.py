@@ -107,9 +107,7 @@ def fast_ops_take(tokens: Sequence[str], settings: TokenizerSettings) -> bool:
   )
 
 
-def matchable_tokens(
-  tokens: Sequence[str], settings: TokenizerSettings | None = None
-) -> list[str]:
+def matchable_tokens(tokens: Sequence[str], settings: TokenizerSettings | None = None) -> list[str]:
   """Replaces tokens that no word can contain by others that none can, which the library takes.
 
   It refuses an empty token and a bare "##", which the released Chinese vocabulary has, and tokens
