@@ -23,6 +23,7 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.model_dir import Description, head_kinds
 from bert_tf.model_dir import write as write_beside
+from bert_tf.tokenization import vocabulary_lines
 
 FORMAT = "KerasHub"
 BACKBONE_FILE = "model.weights.h5"
@@ -261,9 +262,11 @@ def _library_model(about: Description, num_classes: int | None):
   )
   preprocessor = None
   if about.tokens:
+    lines = vocabulary_lines(about.vocab_file) if about.vocab_file else about.tokens
     try:
       tokenizer = keras_hub.models.BertTokenizer(
-        vocabulary=list(about.tokens),
+        # Not stripped: KerasHub refuses the empty token that the Chinese vocabulary has then.
+        vocabulary=[line.rstrip("\r") for line in lines],
         lowercase=about.tokenizer.do_lower_case,
         strip_accents=about.tokenizer.strips_accents,
         split_on_cjk=about.tokenizer.tokenize_chinese_chars,

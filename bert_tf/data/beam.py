@@ -28,6 +28,7 @@ from bert_tf.data.masking import Vocabulary, shuffle
 from bert_tf.data.shards import Piece, cut_file, read_blocks
 from bert_tf.errors import UserError
 from bert_tf.tokenization.tokenizer import FullTokenizer
+from bert_tf.tokenization.vocabulary import require_special_tokens
 
 try:
   import apache_beam as beam
@@ -64,7 +65,9 @@ class ReadDocuments(beam.DoFn):
 
   def setup(self) -> None:
     """Reads the vocabulary, once in each process."""
-    self._encode = sentence_encoder(FullTokenizer(*self._arguments))
+    tokenizer = FullTokenizer(*self._arguments)
+    require_special_tokens(tokenizer.vocab, path=tokenizer.vocab_file)
+    self._encode = sentence_encoder(tokenizer)
 
   def process(self, piece: Piece) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
     """Raises UserError, naming file and line, if the text is not UTF-8."""

@@ -14,6 +14,7 @@ from bert_tf.data.records import GZIP_SUFFIX
 from bert_tf.errors import UserError
 from bert_tf.tokenization.basic import clean_words
 from bert_tf.tokenization.memo import Memo
+from bert_tf.tokenization.settings import TokenizerSettings
 
 Encode = Callable[[str], list[int]]
 
@@ -54,6 +55,7 @@ class Tokenizer(Protocol):
   """What is asked of `bert_tf.tokenization.FullTokenizer`."""
 
   vocab: dict[str, int]
+  settings: TokenizerSettings
 
   def tokenize(self, text: str) -> list[str]:
     """Splits text into pieces of the vocabulary."""
@@ -78,6 +80,10 @@ def sentence_encoder(tokenizer: Tokenizer) -> Encode:
   def encode_any(text: str) -> list[int]:
     return [vocab[piece] for piece in tokenizer.tokenize(text)]
 
+  # They may stand anywhere, in the middle of a word too.
+  if tokenizer.settings.added_tokens:
+    return encode_any
+  parts_ideographs = tokenizer.settings.tokenize_chinese_chars
   ids_of_part = Memo(encode_any)
 
   def encode_word(word: str) -> list[int]:
@@ -89,7 +95,8 @@ def sentence_encoder(tokenizer: Tokenizer) -> Encode:
 
   def encode(line: str) -> list[int]:
     # Printable ASCII holds nothing to clean.
-    words = line.split() if line.isascii() and line.isprintable() else clean_words(line)
+    is_clean = line.isascii() and line.isprintable()
+    words = line.split() if is_clean else clean_words(line, parts_ideographs)
     return list(chain(map(ids_of_word.__getitem__, words)))
 
   return encode

@@ -26,7 +26,7 @@ from bert_tf.export.options import (
   signature_lengths,
 )
 from bert_tf.files import atomic_writer
-from bert_tf.tokenization import load_vocab
+from bert_tf.tokenization import load_vocab, require_special_tokens
 
 __all__ = [
   "ExportOptions",
@@ -206,7 +206,9 @@ def _check(text: TextOptions, config: BertConfig, options: ExportOptions) -> Non
 def check_text(text: TextOptions, config: BertConfig) -> None:
   """Raises UserError where text options, vocabulary and model do not fit together."""
   text.check(config)
-  config.check_vocabulary_size(len(load_vocab(text.vocab_file)), text.vocab_file)
+  vocabulary = load_vocab(text.vocab_file)
+  require_special_tokens(vocabulary, path=text.vocab_file)
+  config.check_vocabulary_size(len(vocabulary), text.vocab_file)
 
 
 def build(

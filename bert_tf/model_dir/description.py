@@ -20,6 +20,7 @@ from bert_tf.tokenization import (
   TokenizerSettings,
   case_of_vocabulary,
   load_vocab,
+  require_special_tokens,
   validate_case_matches_checkpoint,
 )
 
@@ -90,6 +91,8 @@ def describe(path: str, given: Given | None = None, needs_vocabulary: bool = Fal
   if tokenizer:
     where = given.vocab_file or tokenizer.vocab_file or beside.directories[0]
     config.check_vocabulary_size(len(tokenizer.tokens), where)
+    if needs_vocabulary:
+      require_special_tokens(dict.fromkeys(tokenizer.tokens, 0), path=where)
   head = beside.head
   if given.head:
     head_kinds.check(given.head, head.head, head.path)

@@ -58,12 +58,13 @@ def main() -> None:
   """Creates the records that the flags describe."""
   logging.set_verbosity(logging.INFO)
   from bert_tf.data import in_memory_creation, input_files
-  from bert_tf.tokenization import FullTokenizer
+  from bert_tf.tokenization import FullTokenizer, require_special_tokens
 
   options = _instance_options()
   inputs = input_files.input_files(FLAGS.input_file)
   outputs = input_files.output_files(FLAGS.output_file, inputs)
   tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
+  require_special_tokens(tokenizer.vocab, path=FLAGS.vocab_file)
   if FLAGS.num_workers or FLAGS.stream:
     _create_shards(inputs, outputs, options)
   else:

@@ -131,9 +131,10 @@ def _from_checkpoint(
   max_seq_length: int,
   top_k: int,
 ):
-  from bert_tf.tokenization import load_vocab
+  from bert_tf.tokenization import load_vocab, require_special_tokens
 
   vocabulary = load_vocab(vocab_file)
+  require_special_tokens(vocabulary, path=vocab_file)
   config.check_vocabulary_size(len(vocabulary), vocab_file)
   do_lower_case = trained.do_lower_case(model, do_lower_case, vocabulary)
   import tensorflow as tf

@@ -9,26 +9,54 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from bert_tf.tokenization.basic import BasicTokenizer, convert_to_unicode, printable_text
+  from bert_tf.tokenization.basic import (
+    BasicTokenizer,
+    convert_to_unicode,
+    printable_text,
+    whitespace_tokenize,
+  )
+  from bert_tf.tokenization.case import case_of_vocabulary, validate_case_matches_checkpoint
   from bert_tf.tokenization.in_graph import InGraphTokenizer
   from bert_tf.tokenization.learn import learn_vocabulary, learn_vocabulary_files
-  from bert_tf.tokenization.tokenizer import FullTokenizer, validate_case_matches_checkpoint
+  from bert_tf.tokenization.reachable import why_unreachable
+  from bert_tf.tokenization.settings import AddedToken, TokenizerSettings
+  from bert_tf.tokenization.tokenizer import FullTokenizer
+  from bert_tf.tokenization.tokenizer_config import (
+    SavedTokenizer,
+    StatedSettings,
+    read_tokenizer_config,
+    read_tokenizer_directory,
+    tokenizer_config,
+  )
+  from bert_tf.tokenization.tokenizer_json import read_tokenizer_json
   from bert_tf.tokenization.vocabulary import (
     SPECIAL_TOKENS,
+    convert_by_vocab,
     convert_ids_to_tokens,
     convert_tokens_to_ids,
     load_vocab,
+    require_special_tokens,
+    vocabulary_lines,
     write_vocabulary,
   )
   from bert_tf.tokenization.wordpiece import WordpieceTokenizer
 
-# Public name -> the submodule that holds it.
+# Public name -> the submodule that holds it. The private ones are used by the original's own test.
 _EXPORTS = {
+  "AddedToken": "settings",
   "BasicTokenizer": "basic",
   "FullTokenizer": "tokenizer",
   "InGraphTokenizer": "in_graph",
   "SPECIAL_TOKENS": "vocabulary",
+  "SavedTokenizer": "tokenizer_config",
+  "StatedSettings": "tokenizer_config",
+  "TokenizerSettings": "settings",
   "WordpieceTokenizer": "wordpiece",
+  "_is_control": "basic",
+  "_is_punctuation": "basic",
+  "_is_whitespace": "basic",
+  "case_of_vocabulary": "case",
+  "convert_by_vocab": "vocabulary",
   "convert_ids_to_tokens": "vocabulary",
   "convert_to_unicode": "basic",
   "convert_tokens_to_ids": "vocabulary",
@@ -36,16 +64,30 @@ _EXPORTS = {
   "learn_vocabulary_files": "learn",
   "load_vocab": "vocabulary",
   "printable_text": "basic",
-  "validate_case_matches_checkpoint": "tokenizer",
+  "read_tokenizer_config": "tokenizer_config",
+  "read_tokenizer_directory": "tokenizer_config",
+  "read_tokenizer_json": "tokenizer_json",
+  "require_special_tokens": "vocabulary",
+  "tokenizer_config": "tokenizer_config",
+  "validate_case_matches_checkpoint": "case",
+  "vocabulary_lines": "vocabulary",
+  "whitespace_tokenize": "basic",
+  "why_unreachable": "reachable",
   "write_vocabulary": "vocabulary",
 }
 
 __all__ = [
   "SPECIAL_TOKENS",
+  "AddedToken",
   "BasicTokenizer",
   "FullTokenizer",
   "InGraphTokenizer",
+  "SavedTokenizer",
+  "StatedSettings",
+  "TokenizerSettings",
   "WordpieceTokenizer",
+  "case_of_vocabulary",
+  "convert_by_vocab",
   "convert_ids_to_tokens",
   "convert_to_unicode",
   "convert_tokens_to_ids",
@@ -53,7 +95,15 @@ __all__ = [
   "learn_vocabulary_files",
   "load_vocab",
   "printable_text",
+  "read_tokenizer_config",
+  "read_tokenizer_directory",
+  "read_tokenizer_json",
+  "require_special_tokens",
+  "tokenizer_config",
   "validate_case_matches_checkpoint",
+  "vocabulary_lines",
+  "whitespace_tokenize",
+  "why_unreachable",
   "write_vocabulary",
 ]
 

@@ -1,7 +1,10 @@
 """Text to words: cleaning, lower-casing, accent stripping, splitting at punctuation.
 
 The answers are those of `BasicTokenizer` in google-research/bert `tokenization.py` on every
-string, under the Unicode tables of the running interpreter (`unicodedata`).
+string, under the Unicode tables of the running interpreter (`unicodedata`). With settings that the
+original lacks (`strip_accents`, `tokenize_chinese_chars`) they are those of transformers' slow
+`BasicTokenizer`, save that text is not composed first (NFC): the original does not do that, nor
+does the BertTokenizer of transformers 5, nor did the slow one when it got these settings.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import unicodedata
 
 from bert_tf.errors import UserError
 from bert_tf.tokenization.memo import Memo
+from bert_tf.tokenization.settings import TokenizerSettings, resolve_settings
 
 # The blocks that the original calls "CJK": ideographs, which it surrounds with spaces; Hiragana,
 # Katakana and Hangul are not among them (`_is_chinese_char`).
@@ -23,6 +27,11 @@ CHINESE_BLOCKS = (
   (0xF900, 0xFAFF),
   (0x2F800, 0x2FA1F),
 )
+
+
+def whitespace_tokenize(text: str) -> list[str]:
+  """Returns what stands between white space in `text`."""
+  return text.split()
 
 
 def convert_to_unicode(text: str | bytes) -> str:
@@ -74,16 +83,19 @@ def is_punctuation(char: str) -> bool:
 def clean_code_point(code_point: int) -> int | str | None:
   """What replaces a code point before words are told apart, as `str.translate` takes it.
 
-  Controls, U+0000 and U+FFFD vanish, white space is a space, an ideograph gets spaces around it.
+  Controls, U+0000 and U+FFFD vanish, white space is a space.
   """
   char = chr(code_point)
   if code_point in (0, 0xFFFD) or is_control(char):
     return None
   if is_whitespace(char):
     return " "
-  if is_chinese_char(code_point):
-    return f" {char} "
   return code_point
+
+
+def clean_and_part_code_point(code_point: int) -> int | str | None:
+  """`clean_code_point` that also puts spaces around ideographs."""
+  return f" {chr(code_point)} " if is_chinese_char(code_point) else clean_code_point(code_point)
 
 
 def split_code_point(code_point: int) -> int | str:
@@ -101,41 +113,70 @@ def strip_and_split_code_point(code_point: int) -> int | str | None:
 
 # Shared by all tokenizers: they depend on the interpreter's Unicode tables alone.
 _CLEAN = Memo(clean_code_point)
+_CLEAN_AND_PART = Memo(clean_and_part_code_point)
 _SPLIT = Memo(split_code_point)
 _STRIP_AND_SPLIT = Memo(strip_and_split_code_point)
 
 
-def clean_words(text: str | bytes) -> list[str]:
-  """Splits `text` at white space and around ideographs, controls taken out; keeps case."""
-  return convert_to_unicode(text).translate(_CLEAN).split()
+def clean_words(text: str | bytes, tokenize_chinese_chars: bool = True) -> list[str]:
+  """Splits `text` at white space and around ideographs, controls taken out; keeps case.
+
+  Args:
+    text: a line.
+    tokenize_chinese_chars: whether ideographs are set apart.
+  """
+  table = _CLEAN_AND_PART if tokenize_chinese_chars else _CLEAN
+  return convert_to_unicode(text).translate(table).split()
 
 
-def split_word(word: str, do_lower_case: bool) -> list[str]:
+def split_word(word: str, settings: TokenizerSettings) -> list[str]:
   """Splits one of `clean_words` at punctuation; lower case and without accents if wanted.
 
   `str.lower` sees the word as a whole, since a capital sigma depends on its neighbours.
   """
-  if do_lower_case:
-    word = unicodedata.normalize("NFD", word.lower())
-    return word.translate(_STRIP_AND_SPLIT).split()
+  if settings.do_lower_case:
+    word = word.lower()
+  if settings.strips_accents:
+    return unicodedata.normalize("NFD", word).translate(_STRIP_AND_SPLIT).split()
   return word.translate(_SPLIT).split()
 
 
 class BasicTokenizer:
-  """Splits text into words and punctuation (original: `BasicTokenizer`)."""
+  """Splits text into words and punctuation (original: `BasicTokenizer`).
 
-  def __init__(self, do_lower_case: bool = True):
-    """With `do_lower_case`, words are lower-cased and their accents stripped."""
-    self.do_lower_case = do_lower_case
+  Attributes:
+    settings: how.
+    do_lower_case: as in `settings`.
+  """
+
+  def __init__(self, do_lower_case: bool = True, *, settings: TokenizerSettings | None = None):
+    """With `do_lower_case`, words are lower-cased and their accents stripped.
+
+    Args:
+      do_lower_case: as the original's.
+      settings: all settings at once, in its place; added tokens are FullTokenizer's business.
+    """
+    self.settings = resolve_settings(do_lower_case, settings)
+    self.do_lower_case = self.settings.do_lower_case
     self._words = Memo(self._split)
 
   def _split(self, word: str) -> list[str]:
-    return split_word(word, self.do_lower_case)
+    return split_word(word, self.settings)
+
+  def clean_words(self, text: str | bytes) -> list[str]:
+    """Returns the words of `text` before lower-casing and punctuation; see `clean_words`."""
+    return clean_words(text, self.settings.tokenize_chinese_chars)
 
   def tokenize(self, text: str | bytes) -> list[str]:
     """Returns the words of `text` in order; raises UserError for what is no text."""
     words = self._words
     output: list[str] = []
-    for word in clean_words(text):
+    for word in self.clean_words(text):
       output += words[word]
     return output
+
+
+# The names by which the original's own test knows them.
+_is_whitespace = is_whitespace
+_is_control = is_control
+_is_punctuation = is_punctuation

@@ -18,6 +18,7 @@ from typing import Any
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
 from bert_tf.tokenization.basic import clean_words, split_word
+from bert_tf.tokenization.settings import TokenizerSettings
 from bert_tf.tokenization.vocabulary import SPECIAL_TOKENS, write_vocabulary
 from bert_tf.tokenization.wordpiece import SUFFIX_INDICATOR
 
@@ -96,9 +97,10 @@ def count_words(documents: Iterable[str], do_lower_case: bool) -> collections.Co
   raw: collections.Counter[str] = collections.Counter()
   for document in documents:
     raw.update(clean_words(document))
+  settings = TokenizerSettings(do_lower_case)
   counts: collections.Counter[str] = collections.Counter()
   for word, count in raw.items():
-    for part in split_word(word, do_lower_case):
+    for part in split_word(word, settings):
       counts[part] += count
   return counts
 

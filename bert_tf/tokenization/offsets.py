@@ -9,33 +9,41 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from bert_tf.tokenization.basic import clean_code_point, is_punctuation
+from bert_tf.tokenization.basic import (
+  clean_and_part_code_point,
+  clean_code_point,
+  is_punctuation,
+)
+from bert_tf.tokenization.settings import TokenizerSettings
 
 # A character of a normalised word, and the index of the original character that it came from.
 Placed = tuple[str, int]
 
 
-def placed_words(text: str, do_lower_case: bool) -> Iterator[list[Placed]]:
+def placed_words(text: str, settings: TokenizerSettings) -> Iterator[list[Placed]]:
   """Yields the words that BasicTokenizer finds in `text`, each character with its place."""
-  for word in _split(_cleaned(text), str.isspace, lambda char: False):
-    if do_lower_case:
-      word = [
-        placed for placed in _decomposed(_lower(word)) if unicodedata.category(placed[0]) != "Mn"
-      ]
+  cleaned = _cleaned(text, settings.tokenize_chinese_chars)
+  for word in _split(cleaned, str.isspace, lambda char: False):
+    if settings.do_lower_case:
+      word = _lower(word)
+    if settings.strips_accents:
+      word = [placed for placed in _decomposed(word) if unicodedata.category(placed[0]) != "Mn"]
     yield from _split(word, str.isspace, is_punctuation)
 
 
-def end_with_accents(text: str, end: int, do_lower_case: bool) -> int:
+def end_with_accents(text: str, end: int, settings: TokenizerSettings) -> int:
   """Moves `end` behind the accents that follow and are stripped."""
-  while do_lower_case and end < len(text) and _is_accent(text[end]):
+  strips = settings.strips_accents
+  while strips and end < len(text) and _is_accent(text[end], settings.do_lower_case):
     end += 1
   return end
 
 
-def _cleaned(text: str) -> list[Placed]:
+def _cleaned(text: str, tokenize_chinese_chars: bool) -> list[Placed]:
+  clean = clean_and_part_code_point if tokenize_chinese_chars else clean_code_point
   cleaned: list[Placed] = []
   for place, char in enumerate(text):
-    replacement = clean_code_point(ord(char))
+    replacement = clean(ord(char))
     if isinstance(replacement, str):
       cleaned += [(part, place) for part in replacement]
     elif replacement is not None:
@@ -76,9 +84,8 @@ def _decomposed(word: list[Placed]) -> list[Placed]:
   return [parts[index] for index in sorted(range(len(parts)), key=keys.__getitem__)]
 
 
-def _is_accent(char: str) -> bool:
+def _is_accent(char: str, do_lower_case: bool) -> bool:
   if clean_code_point(ord(char)) is None:
     return False
-  return all(
-    unicodedata.category(part) == "Mn" for part in unicodedata.normalize("NFD", char.lower())
-  )
+  parts = unicodedata.normalize("NFD", char.lower() if do_lower_case else char)
+  return all(unicodedata.category(part) == "Mn" for part in parts)

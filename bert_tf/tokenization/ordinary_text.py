@@ -11,6 +11,7 @@ import tensorflow_text as tf_text
 
 from bert_tf.tokenization import unicode_tables as tables
 from bert_tf.tokenization.pieces import MAX_BYTES_PER_WORD, matchable_tokens
+from bert_tf.tokenization.settings import TokenizerSettings
 from bert_tf.tokenization.wordpiece import MAX_INPUT_CHARS_PER_WORD, SUFFIX_INDICATOR
 
 _CAPITAL_SIGMA = 0x3A3
@@ -32,17 +33,18 @@ class OrdinaryTextTokenizer(tf.Module):
 
   required_ops = ("FastBertNormalize", "FastWordpieceTokenizeWithOffsets")
 
-  def __init__(self, tokens: Sequence[str], do_lower_case: bool):
+  def __init__(self, tokens: Sequence[str], settings: TokenizerSettings):
     super().__init__(name="ordinary_text")
+    # It sets ideographs apart whatever the settings are; lines with some are not its business then.
     self._tokenizer = tf_text.FastBertTokenizer(
       matchable_tokens(tokens),
       suffix_indicator=SUFFIX_INDICATOR,
       max_bytes_per_word=MAX_BYTES_PER_WORD,
       token_out_type=tf.int32,
-      lower_case_nfd_strip_accents=do_lower_case,
+      lower_case_nfd_strip_accents=settings.do_lower_case,
     )
     # A line that is not UTF-8 has bytes that no class of characters matches.
-    self._pattern = f"[{character_class(agreed_code_points(do_lower_case))}]*"
+    self._pattern = f"[{character_class(agreed_code_points(settings))}]*"
 
   def recognises(self, text: tf.Tensor) -> tf.Tensor:
     """Returns bool [N]: which lines, string [N], `tokenize` is right about."""
@@ -58,21 +60,21 @@ class OrdinaryTextTokenizer(tf.Module):
     return self._tokenizer.tokenize(text)
 
 
-@functools.lru_cache(maxsize=2)
-def agreed_code_points(do_lower_case: bool) -> np.ndarray:
+@functools.lru_cache(maxsize=4)
+def agreed_code_points(settings: TokenizerSettings) -> np.ndarray:
   """The code points, ascending, about which FastBertTokenizer and our table say the same.
 
   Asks the library itself, so that the answer holds for the version that is installed.
   """
-  entries = tables.character_table(do_lower_case).entries
-  candidates = _candidates(entries, do_lower_case)
+  entries = tables.character_table(settings).entries
+  candidates = _candidates(entries, settings.do_lower_case)
   ours = ((entries + np.arange(entries.size)) & tables.CODE_POINT_MASK)[candidates]
   flags = entries[candidates]
   silent = (flags & (tables.DELETED | tables.STRIPPED)) != 0
   space = (flags & tables.SPACE) != 0
   isolated = (flags & tables.ISOLATED) != 0
 
-  normalizer = tf_text.FastBertNormalizer(lower_case_nfd_strip_accents=do_lower_case)
+  normalizer = tf_text.FastBertNormalizer(lower_case_nfd_strip_accents=settings.do_lower_case)
   theirs = normalizer.normalize(_encoded(candidates))
   words = _words_around(tf.strings.join(["a", theirs, "b"]))
   same_character = (theirs == _encoded(ours)).numpy()

@@ -18,6 +18,7 @@ from bert_tf.tokenization.basic import (
   is_chinese_char,
   is_punctuation,
 )
+from bert_tf.tokenization.settings import TokenizerSettings
 
 CODE_POINTS = 0x110000
 # An entry is a code point in the low 21 bits and these flags above them.
@@ -67,21 +68,29 @@ def expansion_count(entry: np.ndarray) -> np.ndarray:
   return (entry % (1 << CODE_POINT_BITS)) // (1 << _START_BITS)
 
 
-@functools.lru_cache(maxsize=2)
-def character_table(do_lower_case: bool) -> CharacterTable:
+def character_table(settings: TokenizerSettings) -> CharacterTable:
   """Builds the table of cleaning, lower-casing, accent stripping and splitting, in about a second.
 
   Unassigned and private code points stay as they are, save those in the blocks of ideographs.
   Capital sigma is entered as not final: whoever looks it up decides with `case_context`.
   """
+  return _character_table(
+    TokenizerSettings(
+      settings.do_lower_case, settings.strips_accents, settings.tokenize_chinese_chars
+    )
+  )
+
+
+@functools.lru_cache(maxsize=4)
+def _character_table(settings: TokenizerSettings) -> CharacterTable:
   entries = np.full(CODE_POINTS, STARTER, np.int32)
-  for first, last in CHINESE_BLOCKS:
+  for first, last in CHINESE_BLOCKS if settings.tokenize_chinese_chars else ():
     entries[first : last + 1] |= ISOLATED
   expansions: list[int] = []
   for code_point in _assigned_code_points():
     if entries[code_point] & ISOLATED and not unicodedata.decomposition(chr(code_point)):
       continue
-    slots = _slots(code_point, do_lower_case)
+    slots = _slots(code_point, settings)
     if len(slots) == 1:
       flags = slots[0] & ~CODE_POINT_MASK
       entries[code_point] = flags | ((slots[0] - code_point) & CODE_POINT_MASK)
@@ -133,7 +142,7 @@ def _assigned_code_points() -> tuple[int, ...]:
   return tuple(c for c in range(CODE_POINTS) if category(chr(c)) not in ("Cn", "Co", "Cs"))
 
 
-def _slots(code_point: int, do_lower_case: bool) -> list[int]:
+def _slots(code_point: int, settings: TokenizerSettings) -> list[int]:
   """The entries that replace a code point; at least one, even if nothing remains."""
   char = chr(code_point)
   cleaned = clean_code_point(code_point)
@@ -142,9 +151,11 @@ def _slots(code_point: int, do_lower_case: bool) -> list[int]:
   # Line and paragraph separators get through cleaning, but split() takes them for white space.
   if cleaned == " " or char.isspace():
     return [SPACE | STARTER]
-  text = unicodedata.normalize("NFD", char.lower()) if do_lower_case else char
-  slots = [slot for part in text if (slot := _slot(part, do_lower_case)) is not None]
-  if is_chinese_char(code_point):
+  text, strips_accents = char.lower() if settings.do_lower_case else char, settings.strips_accents
+  if strips_accents:
+    text = unicodedata.normalize("NFD", text)
+  slots = [slot for part in text if (slot := _slot(part, strips_accents)) is not None]
+  if settings.tokenize_chinese_chars and is_chinese_char(code_point):
     assert len(slots) == 1, "an ideograph's decomposition is one ideograph"
     return [slots[0] | ISOLATED]
   if all(slot & STRIPPED for slot in slots):
@@ -152,10 +163,10 @@ def _slots(code_point: int, do_lower_case: bool) -> list[int]:
   return slots
 
 
-def _slot(char: str, do_lower_case: bool) -> int | None:
+def _slot(char: str, strips_accents: bool) -> int | None:
   """The entry of a character of decomposed text; None for an accent that needs no entry."""
-  order = MARK if do_lower_case and unicodedata.combining(char) else STARTER
-  if do_lower_case and unicodedata.category(char) == "Mn":
+  order = MARK if strips_accents and unicodedata.combining(char) else STARTER
+  if strips_accents and unicodedata.category(char) == "Mn":
     # A few accents have class 0 and keep the marks on their two sides apart.
     return None if order == MARK else STRIPPED | STARTER
   if char.isspace():

@@ -1,10 +1,14 @@
-"""Vocabulary files: one token a line, its id the line's number from 0."""
+"""Vocabulary files: one token a line, its id the line's number from 0.
+
+`load_vocab` is the one reader: whatever a program takes for the vocabulary went through it.
+"""
 
 from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer, existing_file
@@ -13,23 +17,55 @@ from bert_tf.files import atomic_writer, existing_file
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def load_vocab(vocab_file: str | os.PathLike[str]) -> collections.OrderedDict[str, int]:
+def load_vocab(
+  vocab_file: str | os.PathLike[str] | Sequence[str],
+) -> collections.OrderedDict[str, int]:
   """Reads a vocabulary file into token -> id, in file order (original: `load_vocab`).
 
   Lines end at line feeds alone and each token is stripped of white space: line 343 (from 0) of
   the released Chinese vocabulary holds only U+2028, which other readers take for a line end, and
   is the empty token here as in the original.
 
+  No token is required here; see `require_special_tokens`.
+
+  >>> from bert_tf.tokenization import load_vocab, write_vocabulary
+  >>> write_vocabulary(["[UNK]", "un", "##able"], "vocab.txt")
+  >>> load_vocab("vocab.txt")["##able"]
+  2
+
   Args:
-    vocab_file: a local path, or a URL that `tf.io.gfile` opens, such as gs://bucket/vocab.txt.
+    vocab_file: a local path, or a URL that `tf.io.gfile` opens, such as gs://bucket/vocab.txt. A
+      name that ends in .json is a tokenizer.json of Hugging Face's (`read_tokenizer_json`). Or the
+      tokens themselves, in the order of their ids.
 
   Raises:
-    UserError: no such file, an empty one, not UTF-8, a token twice, a special token missing.
+    UserError: no such file, an empty one, not UTF-8, a token twice.
+  """
+  if not isinstance(vocab_file, str | os.PathLike):
+    return numbered(vocab_file, "of the model")
+  path = os.fspath(vocab_file)
+  if path.endswith(".json"):
+    from bert_tf.tokenization.tokenizer_json import read_tokenizer_json
+
+    return numbered(read_tokenizer_json(path)[0], path)
+  return numbered(vocabulary_lines(path), path)
+
+
+def vocabulary_lines(vocab_file: str | os.PathLike[str]) -> list[str]:
+  """Returns the lines of a vocabulary as they are, for those who write most of them again.
+
+  Raises:
+    UserError: no such file, an empty one, not UTF-8.
   """
   path = os.fspath(vocab_file)
   lines = _decode(_read(path), path).split("\n")
   if lines[-1] == "":
     lines.pop()
+  return lines
+
+
+def numbered(lines: Iterable[str], path: str) -> collections.OrderedDict[str, int]:
+  """Strips tokens in id order and gives them their ids; raises UserError for one that is twice."""
   vocab: collections.OrderedDict[str, int] = collections.OrderedDict()
   for index, line in enumerate(lines):
     token = line.strip()
@@ -40,8 +76,31 @@ def load_vocab(vocab_file: str | os.PathLike[str]) -> collections.OrderedDict[st
         " file that came with the checkpoint"
       )
     vocab[token] = index
-  _require_special_tokens(vocab, path)
   return vocab
+
+
+def require_special_tokens(
+  vocab: Mapping[str, int],
+  tokens: Iterable[str] = SPECIAL_TOKENS,
+  path: str | os.PathLike[str] = "",
+) -> None:
+  """Refuses a vocabulary without some of `tokens`.
+
+  Args:
+    vocab: token -> id.
+    tokens: those that the caller cannot do without.
+    path: where the vocabulary was read, for the message.
+
+  Raises:
+    UserError: names what is missing.
+  """
+  tokens = tuple(tokens)
+  missing = [token for token in tokens if token not in vocab]
+  if missing:
+    raise UserError(
+      f"vocabulary {os.fspath(path)}: expected {', '.join(tokens)}, found no {', '.join(missing)}"
+      f" in {len(vocab)} lines; is this a BERT vocab.txt with one token a line?"
+    )
 
 
 def write_vocabulary(tokens: Iterable[str], vocab_file: str | os.PathLike[str]) -> None:
@@ -58,6 +117,21 @@ def write_vocabulary(tokens: Iterable[str], vocab_file: str | os.PathLike[str]) 
           " strip it before writing the vocabulary"
         )
       file.write(f"{token}\n")
+
+
+def convert_by_vocab(vocab: Mapping[Any, Any], items: Iterable[Any]) -> list[Any]:
+  """Returns what `vocab` has for each of `items` (original: `convert_by_vocab`).
+
+  Raises:
+    UserError: it lacks one.
+  """
+  try:
+    return list(map(vocab.__getitem__, items))
+  except KeyError as error:
+    raise UserError(
+      f"expected items of the vocabulary ({len(vocab)} entries), found {error.args[0]!r}; use the"
+      " vocabulary that made them"
+    ) from None
 
 
 def convert_tokens_to_ids(vocab: Mapping[str, int], tokens: Iterable[str]) -> list[int]:
@@ -110,12 +184,3 @@ def _decode(content: bytes, path: str) -> str:
       line = content.count(b"\n", 0, error.start) + 1
       found = f"bytes that are not UTF-8 on line {line}"
   raise UserError(f"vocabulary {path}: expected plain UTF-8, found {found}; save it as UTF-8")
-
-
-def _require_special_tokens(vocab: Mapping[str, int], path: str) -> None:
-  missing = [token for token in SPECIAL_TOKENS if token not in vocab]
-  if missing:
-    raise UserError(
-      f"vocabulary {path}: expected {', '.join(SPECIAL_TOKENS)}, found no {', '.join(missing)} in"
-      f" {len(vocab)} lines; is this a BERT vocab.txt with one token a line?"
-    )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bert_tf.tokenization import FullTokenizer, ordinary_text
+from bert_tf.tokenization import FullTokenizer, TokenizerSettings, ordinary_text
 from bert_tf.tokenization import unicode_tables as tables
 from bert_tf.tokenization.ordinary_text import OrdinaryTextTokenizer, agreed_code_points
 
@@ -14,7 +14,7 @@ def reference(golden):
 
 @pytest.fixture(scope="module")
 def ordinary(reference):
-  return OrdinaryTextTokenizer(list(reference.vocab), do_lower_case=True)
+  return OrdinaryTextTokenizer(list(reference.vocab), TokenizerSettings())
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_recognised_lines(ordinary, line, expected):
 
 def test_most_of_unicode_is_agreed_about():
   for do_lower_case, share in ((True, 0.9), (False, 0.99)):
-    agreed = agreed_code_points(do_lower_case)
+    agreed = agreed_code_points(TokenizerSettings(do_lower_case))
     assert np.all(np.diff(agreed) > 0)
     assert len(agreed) > share * (0x30000 - 0x800 - 0x1900)
     assert not set(agreed.tolist()) & {0, 1, 0xFFFD, 0x7F, *range(0xD800, 0xE000)}
@@ -57,7 +57,7 @@ def test_most_of_unicode_is_agreed_about():
 
 def test_each_agreed_code_point_in_company(reference, ordinary):
   """Here code points stand side by side: that they do not influence each other is the premise."""
-  agreed = agreed_code_points(True)
+  agreed = agreed_code_points(TokenizerSettings())
   mixed = np.random.RandomState(3).permutation(np.concatenate([agreed, agreed]))
   letters = "".join(map(chr, mixed))
   lines = [letters[start : start + 7] for start in range(0, len(letters), 7)][::3]
@@ -71,7 +71,7 @@ def test_word_breaks_end_words():
   chars = tf.strings.unicode_encode(tf.range(0x10000)[:, None], "UTF-8", errors="replace")
   listed = tf.strings.regex_full_match(chars, f"[{ordinary_text._WORD_BREAKS}]").numpy()
   for do_lower_case in (True, False):
-    entries = tables.character_table(do_lower_case).entries[:0x10000]
+    entries = tables.character_table(TokenizerSettings(do_lower_case)).entries[:0x10000]
     assert np.all(entries[listed] & (tables.SPACE | tables.ISOLATED))
   assert listed.sum() > 27000
 

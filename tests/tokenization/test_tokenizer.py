@@ -182,7 +182,7 @@ def test_case_is_known_from_the_vocabulary(golden):
   cased = FullTokenizer(golden / "vocab_cased.txt").vocab
   validate_case_matches_checkpoint(True, None, uncased)
   validate_case_matches_checkpoint(False, None, cased)
-  with pytest.raises(UserError, match="capitals in 141 tokens, which keeps case"):
+  with pytest.raises(UserError, match="capitals throughout, which keeps case"):
     validate_case_matches_checkpoint(True, None, cased)
   with pytest.warns(UserWarning, match="no capitals"):
     validate_case_matches_checkpoint(False, None, uncased)

@@ -6,11 +6,18 @@ import pytest
 
 from bert_tf.tokenization import unicode_tables as tables
 from bert_tf.tokenization.basic import BasicTokenizer
+from bert_tf.tokenization.settings import TokenizerSettings
+
+ALL_SETTINGS = [
+  TokenizerSettings(lower, strip, chinese)
+  for lower in (True, False)
+  for strip, chinese in ((lower, True), (not lower, True), (not lower, False))
+]
 
 
-def words_by_table(text: str, do_lower_case: bool) -> list[str]:
+def words_by_table(text: str, settings: TokenizerSettings) -> list[str]:
   """Splits text whose characters do not depend on neighbours, by look-up alone."""
-  table = tables.character_table(do_lower_case)
+  table = tables.character_table(settings)
   words = ""
   for char in text:
     for slot in table.replacement(ord(char)):
@@ -22,28 +29,28 @@ def words_by_table(text: str, do_lower_case: bool) -> list[str]:
   return words.split()
 
 
-@pytest.mark.parametrize("do_lower_case", [True, False])
-def test_every_code_point_by_itself(do_lower_case):
-  tokenizer = BasicTokenizer(do_lower_case)
+@pytest.mark.parametrize("settings", ALL_SETTINGS)
+def test_every_code_point_by_itself(settings):
+  tokenizer = BasicTokenizer(settings=settings)
   # One of five, other ones in each run of the blocks: all properties come in stretches.
   for code_point in range(0, 0x30000, 5):
     if not 0xD800 <= code_point < 0xE000:
       text = f"a{chr(code_point)}b"
-      assert words_by_table(text, do_lower_case) == tokenizer.tokenize(text), hex(code_point)
+      assert words_by_table(text, settings) == tokenizer.tokenize(text), hex(code_point)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("do_lower_case", [True, False])
-def test_all_code_points_by_themselves(do_lower_case):
-  tokenizer = BasicTokenizer(do_lower_case)
+@pytest.mark.parametrize("settings", ALL_SETTINGS)
+def test_all_code_points_by_themselves(settings):
+  tokenizer = BasicTokenizer(settings=settings)
   for code_point in range(0x110000):
     if not 0xD800 <= code_point < 0xE000:
       text = f"a{chr(code_point)}b"
-      assert words_by_table(text, do_lower_case) == tokenizer.tokenize(text), hex(code_point)
+      assert words_by_table(text, settings) == tokenizer.tokenize(text), hex(code_point)
 
 
 def test_pages_hold_the_whole_table():
-  for table in (tables.character_table(True).entries, tables.case_context()):
+  for table in (tables.character_table(TokenizerSettings()).entries, tables.case_context()):
     starts, pages = tables.paged(table)
     code_points = np.arange(tables.CODE_POINTS)
     np.testing.assert_array_equal(pages[starts[code_points >> 8] + (code_points & 255)], table)
@@ -70,7 +77,7 @@ def test_case_context_predicts_final_sigmas():
 
 def test_decompositions_keep_starters_in_front_of_marks():
   """Then sorting marks by class between starters never has to look inside a decomposition."""
-  table = tables.character_table(True)
+  table = tables.character_table(TokenizerSettings())
   for code_point in np.flatnonzero(table.entries & tables.EXPANDS):
     slots = table.replacement(int(code_point))
     is_mark = [bool(slot & tables.MARK) for slot in slots]

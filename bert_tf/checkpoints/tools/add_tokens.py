@@ -7,6 +7,7 @@ import dataclasses
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +17,13 @@ from bert_tf.checkpoints.reader import Reader
 from bert_tf.checkpoints.tools import common
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
-from bert_tf.model_dir import Description, read_vocabulary
+from bert_tf.model_dir import Description
+from bert_tf.tokenization import (
+  TokenizerSettings,
+  load_vocab,
+  vocabulary_lines,
+  why_unreachable,
+)
 
 _TABLE = "bert/embeddings/word_embeddings"
 _BIAS = "cls/predictions/output_bias"
@@ -43,11 +50,12 @@ def add_tokens(
     UserError: there is no vocabulary, a token is in it already, or no text could ever give it;
       see also `conversion.convert`.
   """
-  if about.vocabulary is None:
+  if not about.tokens:
     raise UserError(f"{reader.path}: expected a vocab.txt beside it, found none; use --vocab_file")
   config = about.config
-  pieces = read_vocabulary(about.vocabulary)
-  _check(tokens, pieces, about.do_lower_case)
+  # As they stand in the file: the Chinese one has a line that reading would strip.
+  pieces = vocabulary_lines(about.vocab_file) if about.vocab_file else list(about.tokens)
+  _check(tokens, about.tokens, about.tokenizer)
   common.check_shape(reader, _TABLE, (config.vocab_size, config.hidden_size))
   pieces = _place(pieces, tokens)
   result = common.Derived(reader)
@@ -63,33 +71,31 @@ def add_tokens(
     vocabulary = os.path.join(directory, "vocab.txt")
     with open(vocabulary, "w", encoding="utf-8", newline="\n") as file:
       file.write("".join(piece + "\n" for piece in pieces))
-    about = dataclasses.replace(about, vocabulary=vocabulary)
+    tokens_now = tuple(load_vocab(vocabulary))
+    about = dataclasses.replace(about, tokens=tokens_now, vocab_file=vocabulary)
     return conversion.write(output, to, result, about)
 
 
-def _check(tokens: list[str], pieces: list[str], do_lower_case: bool) -> None:
-  from bert_tf.tokenization import BasicTokenizer
-
-  known, tokenizer = set(pieces), BasicTokenizer(do_lower_case)
+def _check(tokens: list[str], vocabulary: Sequence[str], settings: TokenizerSettings) -> None:
+  known = set(vocabulary)
   for token in tokens:
     if token in known:
       raise UserError(f"token {token!r}: expected a new one, found it in the vocabulary already")
     known.add(token)
     # A marker is not for text: programs put it where they want it.
-    if re.fullmatch(r"\[\S+\]", token):
+    if re.fullmatch(r"\[\S+\]", token) and token.isprintable():
       continue
-    split = tokenizer.tokenize(token.removeprefix("##"))
-    if split != [token.removeprefix("##")]:
+    if reason := why_unreachable(token, settings):
       raise UserError(
-        f"token {token!r}: no text could ever give it, since the tokenizer makes"
-        f" {' '.join(split) or 'nothing'!r} of it; add the parts, or a marker in [brackets]"
+        f"token {token!r}: no text could ever give it, {reason}; add the parts, or a marker in"
+        " [brackets]"
       )
 
 
 def _place(pieces: list[str], tokens: list[str]) -> list[str]:
   """The vocabulary with `tokens` in it."""
   pieces = list(pieces)
-  unused = [i for i, piece in enumerate(pieces) if re.fullmatch(r"\[unused\d+\]", piece)]
+  unused = [i for i, piece in enumerate(pieces) if re.fullmatch(r"\[unused\d+\]", piece.strip())]
   for index, token in zip(unused, tokens, strict=False):
     pieces[index] = token
   return pieces + tokens[len(unused) :]
@@ -121,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
   tokens = list(args.tokens)
   if args.tokens_file:
     existing_file(args.tokens_file, "--tokens_file")
-    tokens += [line for line in read_vocabulary(args.tokens_file) if line.strip()]
+    tokens += [token for line in vocabulary_lines(args.tokens_file) if (token := line.strip())]
   if not tokens:
     raise UserError("expected tokens to add, found none; name them, or a --tokens_file")
   reader, about, to = common.open_input(args, args.input)

@@ -45,9 +45,7 @@ class ClassificationOptions:
 class ClassificationData(TaskData):
   """See `TaskData`."""
 
-  def __init__(
-    self, task: ClassificationOptions, options: FineTuningOptions, weights: Description
-  ):
+  def __init__(self, task: ClassificationOptions, options: FineTuningOptions, weights: Description):
     """Makes the processor of the task, and finds its labels.
 
     Raises:

@@ -129,9 +129,7 @@ class NerData(TaskData):
       for window in self._encoder.windows(sentence):
         yield window.to_record(self._max_seq_length)
 
-  def create_task(
-    self, train_file: str | None, num_records: int | None, **options: Any
-  ) -> NerTask:
+  def create_task(self, train_file: str | None, num_records: int | None, **options: Any) -> NerTask:
     """See `TaskData`."""
     from bert_tf.tasks.ner.model import NerTask
 

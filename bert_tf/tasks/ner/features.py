@@ -117,4 +117,3 @@ class SentenceEncoder:
         yield Window(
           [self._cls, *ids[start : start + length], self._sep], [NO_LABEL, *shown, NO_LABEL]
         )
-
