@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 
+import fine_tuning_runs
 import numpy as np
 import pytest
 
 from bert_tf import UserError
 from bert_tf.data import records
 from bert_tf.tasks.classification.processors import TableOptions
-from bert_tf.tasks.classification.run import ClassifierRun, ClassifierRunner
-from bert_tf.tasks.steps import steps_of_epochs
+from bert_tf.tasks.fine_tuning import steps_of_epochs
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 CASES = {
@@ -62,7 +62,7 @@ def table_settings(golden, tmp_path, rows, **options):
 
 
 def train(flags, epochs, **more):
-  runner = ClassifierRunner(ClassifierRun(**flags, do_train=True))
+  runner = fine_tuning_runs.classifier(**flags, do_train=True)
   steps = steps_of_epochs(runner.num_train_examples, 30, epochs, 0.1)
   options = TrainingOptions(
     flags["output_dir"], *steps, train_batch_size=30, init_checkpoint=flags["init_checkpoint"],
@@ -72,7 +72,7 @@ def train(flags, epochs, **more):
 
 
 def evaluate_and_predict(flags, predicts=True):
-  runner = ClassifierRunner(ClassifierRun(**flags, do_eval=True, do_predict=predicts))
+  runner = fine_tuning_runs.classifier(**flags, do_eval=True, do_predict=predicts)
   runner.evaluate(DeviceOptions())
   if predicts:
     runner.predict(DeviceOptions())
@@ -221,7 +221,7 @@ def test_a_directory_with_other_labels_is_refused(golden, tmp_path):
   label_map = json.loads((tmp_path / "out" / "label_map.json").read_text())
   assert label_map == {"0": "a", "1": "b"}
   with pytest.raises(UserError, match=r"dev.tsv: line 3: expected a label of a, b, found 'c'"):
-    ClassifierRunner(ClassifierRun(**flags, do_eval=True))
+    fine_tuning_runs.classifier(**flags, do_eval=True)
 
 
 BAD = [
@@ -245,7 +245,7 @@ def test_bad_input_is_refused(changes, message, golden, tmp_path):
     changes = {"vocab_file": str(golden / changes["vocab_file"])}
   flags = {**settings(golden, tmp_path / "out"), "do_eval": True, **changes}
   with pytest.raises(UserError) as error:
-    ClassifierRunner(ClassifierRun(**flags))
+    fine_tuning_runs.classifier(**flags)
   assert message in str(error.value)
   assert not (tmp_path / "out").exists()
 

@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import sys
 
+import fine_tuning_runs
 import numpy as np
 import pytest
 
 from bert_tf import UserError
 from bert_tf.data import records
-from bert_tf.tasks.ner.run import NerRun, NerRunner
-from bert_tf.tasks.steps import steps_of_epochs
+from bert_tf.tasks.fine_tuning import steps_of_epochs
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
@@ -65,7 +65,7 @@ def settings(golden, output_dir, **more):
 
 
 def train(flags, epochs, **more):
-  runner = NerRunner(NerRun(**flags, do_train=True))
+  runner = fine_tuning_runs.ner(**flags, do_train=True)
   steps = steps_of_epochs(runner.num_train_examples, 32, epochs, 0.1)
   options = TrainingOptions(
     flags["output_dir"], *steps, train_batch_size=32, init_checkpoint=flags["init_checkpoint"],
@@ -96,7 +96,7 @@ def predicted(trained):
   """The output directory after evaluation and prediction, without the training data."""
   data, flags, _ = trained
   (data / "train.txt").rename(data / "old")
-  runner = NerRunner(NerRun(**flags, do_eval=True, do_predict=True))
+  runner = fine_tuning_runs.ner(**flags, do_eval=True, do_predict=True)
   runner.evaluate(DeviceOptions())
   runner.predict(DeviceOptions())
   return data.parent / "out"
@@ -154,7 +154,7 @@ def test_words_alone_are_predicted_alike(trained, predicted, tmp_path):
     "output_dir": str(tmp_path / "out"), "files": {"test": path}, "predict_batch_size": 5,
     "init_checkpoint": str(predicted), "pad_to_max_length": True, "do_predict": True,
   }  # fmt: skip
-  NerRunner(NerRun(**(flags | changes))).predict(DeviceOptions())
+  fine_tuning_runs.ner(**(flags | changes)).predict(DeviceOptions())
   found = (tmp_path / "out" / "test_predictions.txt").read_text().splitlines()
   assert found[:3] == ["", "", ""]
   before = (predicted / "test_predictions.txt").read_text().splitlines()
@@ -210,7 +210,7 @@ def test_a_directory_with_other_labels_is_refused(trained, predicted, tmp_path):
   with pytest.raises(UserError, match=r"--labels=\['O', 'B-LOC'.* \(now \['O', 'B-X'\]\)"):
     train({**flags, "files": {"train": path}, "init_checkpoint": None}, epochs=32)
   with pytest.raises(UserError, match=r"train: line 1: expected a tag of O, B-LOC.* found 'B-X'"):
-    NerRunner(NerRun(**flags, files={"dev": path}, do_eval=True))
+    fine_tuning_runs.ner(**flags, files={"dev": path}, do_eval=True)
 
 
 def test_a_hugging_face_model_without_pooler_predicts(golden, tmp_path):
@@ -224,10 +224,10 @@ def test_a_hugging_face_model_without_pooler_predicts(golden, tmp_path):
     shutil.copy(source / name, tmp_path)
   assert beside.labels(str(tmp_path)) == ["O", "B-X", "I-X"]
   path = write(tmp_path / "test", [[(word, "O") for word in "abcdefghijklmnopqrstuv"]])
-  runner = NerRunner(NerRun(
+  runner = fine_tuning_runs.ner(
     str(tmp_path / "config.json"), str(tmp_path / "vocab.txt"), str(tmp_path / "out"),
     files={"test": path}, init_checkpoint=str(tmp_path), max_seq_length=14, do_predict=True,
-  ))  # fmt: skip
+  )  # fmt: skip
   assert runner.labels == ("O", "B-X", "I-X")
   runner.predict(DeviceOptions())
   found = (tmp_path / "out" / "test_predictions.txt").read_text().splitlines()
@@ -262,7 +262,7 @@ def test_bad_input_is_refused(changes, message, golden, tmp_path):
     changes["labels_file"] = str(tmp_path / "labels")
   flags = settings(golden, tmp_path / "out", data_dir=str(tmp_path)) | changes
   with pytest.raises(UserError) as error:
-    NerRunner(NerRun(**flags))
+    fine_tuning_runs.ner(**flags)
   assert message in str(error.value) and "\n" not in str(error.value)
   assert not (tmp_path / "out").exists()
 

@@ -7,14 +7,13 @@ import json
 import subprocess
 import sys
 
+import fine_tuning_runs
 import numpy as np
 import pytest
 
 from bert_tf.data import records
 from bert_tf.errors import UserError
-from bert_tf.tasks.squad.predictions import PredictionOptions
-from bert_tf.tasks.squad.run import SquadRun, SquadRunner
-from bert_tf.tasks.steps import steps_of_epochs
+from bert_tf.tasks.fine_tuning import steps_of_epochs
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 FLAGS = {
@@ -108,7 +107,7 @@ def test_squad_1_through_the_script(script, golden, tmp_path):
 
 
 def predict(**flags):
-  SquadRunner(SquadRun(**flags)).predict(DeviceOptions())
+  fine_tuning_runs.squad(**flags).predict(DeviceOptions())
 
 
 def test_a_dry_run_predicts_nothing(script, golden, tmp_path):
@@ -118,8 +117,8 @@ def test_a_dry_run_predicts_nothing(script, golden, tmp_path):
 
 
 def test_squad_2(golden, tmp_path):
-  options = PredictionOptions(version_2_with_negative=True, null_score_diff_threshold=-2.0)
-  predict(**settings(golden, tmp_path, "v2", prediction=options))
+  options = {"version_2_with_negative": True, "null_score_diff_threshold": -2.0}
+  predict(**settings(golden, tmp_path, "v2", **options))
   out = tmp_path / "out"
   expected = (golden / "cli" / "squad_v2_predictions.json").read_text()
   assert (out / "predictions.json").read_text() == expected
@@ -158,7 +157,7 @@ def test_training_learns_and_predicts_from_its_checkpoint(golden, tmp_path):
   path = str(golden / "squad_v1.json")
   flags = settings(golden, tmp_path, do_train=True, train_file=path)
   flags["init_checkpoint"] = str(golden / "tiny_ckpt" / "bert_model.ckpt")
-  runner = SquadRunner(SquadRun(**flags))
+  runner = fine_tuning_runs.squad(**flags)
   assert runner.num_train_examples == 31  # Two answers cannot be found.
   steps, warmup = steps_of_epochs(31, 16, 150, 0.1)
   assert (steps, warmup) == (290, 29)
@@ -203,7 +202,7 @@ def test_training_learns_and_predicts_from_its_checkpoint(golden, tmp_path):
 
 def test_evaluation_while_training_needs_answers(golden, tmp_path):
   flags = settings(golden, tmp_path, do_train=True, do_predict=False)
-  runner = SquadRunner(SquadRun(**flags, train_file=str(golden / "squad_v1.json")))
+  runner = fine_tuning_runs.squad(**flags, train_file=str(golden / "squad_v1.json"))
   with pytest.raises(UserError, match="--eval_steps: expected --do_predict and a --predict_file"):
     runner.train(TrainingOptions(flags["output_dir"], 10, 1, 8, eval_steps=5), DeviceOptions())
 
@@ -216,7 +215,7 @@ def test_steps_are_counted_from_questions():
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"do_predict": False}, "expected --do_train or --do_predict, found neither"),
+    ({"do_predict": False}, "expected --do_train, --do_eval or --do_predict, found none"),
     ({"predict_file": None}, "--do_predict: expected --predict_file"),
     ({"do_train": True}, "--do_train: expected --train_file"),
     ({"predict_file": "nothing.json"}, r"nothing\.json"),
@@ -227,20 +226,20 @@ def test_steps_are_counted_from_questions():
     ({"max_seq_length": 129}, "129 is more than the 128 positions"),
     ({"doc_stride": 0}, "doc_stride >= 1"),
     ({"predict_batch_size": 0}, "--predict_batch_size: expected at least 1"),
-    ({"prediction": PredictionOptions(n_best_size=0)}, "--n_best_size: expected at least 1"),
-    ({"prediction": PredictionOptions(max_answer_length=0)}, "--max_answer_length"),
+    ({"n_best_size": 0}, "--n_best_size: expected at least 1"),
+    ({"max_answer_length": 0}, "--max_answer_length"),
   ],
 )
 def test_bad_flags(golden, tmp_path, changes, message):
   with pytest.raises(UserError, match=message):
-    SquadRunner(SquadRun(**settings(golden, tmp_path, **changes)))
+    fine_tuning_runs.squad(**settings(golden, tmp_path, **changes))
   assert not (tmp_path / "out").exists()
 
 
 def test_vocabulary_of_another_size(golden, tmp_path):
   flags = settings(golden, tmp_path, vocab_file=str(golden / "vocab_cased.txt"))
   with pytest.raises(UserError, match=r"vocab_cased\.txt: expected the 1200 tokens"):
-    SquadRunner(SquadRun(**flags, do_lower_case=False))
+    fine_tuning_runs.squad(**flags, do_lower_case=False)
 
 
 def broken_squad(golden, tmp_path, change):

@@ -45,10 +45,12 @@ class Beside:
   Everything is read when it is first asked for, so that a file that a flag replaces can be wrong.
   """
 
-  def __init__(self, path: str):
-    """Args: `path`, a checkpoint's prefix, file or directory, or `hf://organisation/name`."""
+  def __init__(self, path: str | None):
+    """Args: `path`, a checkpoint's prefix, file or directory, or `hf://organisation/name`; None
+    where there are no weights, and nothing beside them.
+    """
     self.path = path
-    self.directories = directories_of(path)
+    self.directories = directories_of(path) if path else []
 
   def _first(self, read: Callable[[str], T | None]) -> T | None:
     found = (read(directory) for directory in self.directories)
@@ -58,7 +60,7 @@ class Beside:
   def config_file(self) -> str | None:
     """Path of the configuration; of the one that belongs to the weights where there are two."""
     names = (CONFIG_FILE, THEIR_CONFIG_FILE)
-    if weight_files.find_hugging_face(local_path(self.path)):
+    if self.path and weight_files.find_hugging_face(local_path(self.path)):
       names = names[::-1]
     return self._first(lambda directory: _existing(directory, *names))
 

@@ -72,11 +72,14 @@ class Given:
   default_lower_case: bool | None = None
 
 
-def describe(path: str, given: Given | None = None, needs_vocabulary: bool = False) -> Description:
+def describe(
+  path: str | None, given: Given | None = None, needs_vocabulary: bool = False
+) -> Description:
   """Reads what lies beside the weights at `path`, and compares it with what a user says.
 
   Args:
-    path: a checkpoint's prefix, file or directory, or `hf://organisation/name[@revision]`.
+    path: a checkpoint's prefix, file or directory, or `hf://organisation/name[@revision]`; None
+      where there are no weights yet.
     given: goes before what is not there, and is refused where it contradicts what is.
     needs_vocabulary: whether a model without one is refused.
 
@@ -125,9 +128,10 @@ def read_config(beside: Beside, given: str | None = None) -> BertConfig:
 
 
 def _nothing_beside(flag: str, names: str, beside: Beside) -> UserError:
+  looked = f" (looked for {names} in {beside.directories[0]!r})" if beside.directories else ""
   return UserError(
     f"--{flag}: expected a file, or an --init_checkpoint that has one beside it, found neither;"
-    f" name it (looked for {names} in {beside.directories[0]!r})"
+    f" name it{looked}"
   )
 
 

@@ -356,7 +356,7 @@ def _weights(options: FineTuningOptions) -> Description:
   """Describes the weights that the run goes on from, and leaves out what does not bind it.
 
   That is the run in the output directory where there is one, or else the initial checkpoint. A
-  training from the latter may have another head.
+  training may have another head; whether it goes on with the same run, `run_config` compares.
   """
   given = Given(
     options.bert_config_file, options.vocab_file, options.do_lower_case, default_lower_case=True
@@ -367,12 +367,11 @@ def _weights(options: FineTuningOptions) -> Description:
   if not resumes and not options.init_checkpoint and not options.do_train:
     weight_files.newest(options.output_dir, takes_best=False)
     resumes = True
-  # With a slash it is a directory, even if it is not there yet.
-  own = os.path.join(options.output_dir, "")
-  place = own if resumes or not options.init_checkpoint else options.init_checkpoint
+  place = options.output_dir if resumes else options.init_checkpoint
   about = model_dir.describe(place, given, needs_vocabulary=True)
-  if not resumes and options.do_train:
-    return dataclasses.replace(about, labels=(), head=None, pairs=None, settings={})
+  if options.do_train:
+    bound = {"labels": (), "head": None, "pairs": None, "max_seq_length": None, "settings": {}}
+    return dataclasses.replace(about, **bound)
   return about
 
 
@@ -383,15 +382,12 @@ def check_head(head: str, weights: Description) -> None:
 
 def _with_length(weights: Description, options: FineTuningOptions, default: int) -> Description:
   """The description with the length that the run uses."""
-  known = weights.max_seq_length
-  if options.do_train and not weight_files.holds_run(options.output_dir):
-    known = None
-  length = setting("max_seq_length", options.max_seq_length, known, default, options.do_train)
+  length = setting("max_seq_length", options.max_seq_length, weights.max_seq_length, default)
   weights.config.check_sequence_length(length)
   return dataclasses.replace(weights, max_seq_length=length)
 
 
-def setting(name: str, given: T | None, known: T | None, default: T, trains: bool = False) -> T:
+def setting(name: str, given: T | None, known: T | None, default: T) -> T:
   """The value of a flag: as it is given, else as the weights were trained with, else the default.
 
   Args:
@@ -399,10 +395,9 @@ def setting(name: str, given: T | None, known: T | None, default: T, trains: boo
     given: its value; None where it was left out.
     known: the value beside the weights; None where it is not known.
     default: the flag's default.
-    trains: whether it is for a training, where `run_config` compares it.
   """
   if given is not None:
-    if known not in (None, given) and not trains:
+    if known not in (None, given):
       logging.warning("--%s=%s, where these weights were trained with %s", name, given, known)
     return given
   if known is None:

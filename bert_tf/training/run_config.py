@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -17,6 +18,7 @@ from bert_tf.model_dir.weight_files import complete_checkpoints
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 FILE = "run_config.json"
+_ENDS = 1 << 16
 
 # With another value of one of these, the weights come out differently.
 _HYPERPARAMETERS = (
@@ -128,3 +130,16 @@ def _check_model(config: BertConfig, output_dir: str) -> None:
         f" --bert_config_file {now.get(first)}; give another --output_dir, or that run's config"
       )
     return
+
+
+def data_identity(paths: Sequence[str]) -> list[list[str | int]]:
+  """What tells other data: of each file base name, size, digest of its first and last 64 KiB."""
+  identity: list[list[str | int]] = []
+  for path in sorted(paths):
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+      digest = hashlib.sha256(file.read(_ENDS))
+      file.seek(max(0, size - _ENDS))
+      digest.update(file.read(_ENDS))
+    identity.append([os.path.basename(path), size, digest.hexdigest()[:16]])
+  return identity

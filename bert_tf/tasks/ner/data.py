@@ -61,9 +61,7 @@ class NerData(TaskData):
     self._read: dict[str, list[Sentence]] = {}
     self.labels, source = self._find_labels(weights.labels)
     sentences.check_tags(self.labels, source)
-    doc_stride = setting(
-      "doc_stride", task.doc_stride, weights.settings.get("doc_stride"), None, options.do_train
-    )
+    doc_stride = setting("doc_stride", task.doc_stride, weights.settings.get("doc_stride"), None)
     self._encoder = SentenceEncoder(
       weights.full_tokenizer(), self.labels, self._max_seq_length, doc_stride
     )

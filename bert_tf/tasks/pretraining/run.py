@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -106,9 +105,7 @@ def describe(flags: PretrainingRun, training: TrainingOptions) -> Description:
     UserError: there is no config, or what the flags say contradicts what lies beside the weights.
   """
   resumes = holds_run(training.output_dir)
-  # With a slash it is a directory, even if it is not there yet.
-  own = os.path.join(training.output_dir, "")
-  place = own if resumes or not training.init_checkpoint else training.init_checkpoint
+  place = training.output_dir if resumes else training.init_checkpoint
   given = Given(flags.bert_config_file, flags.vocab_file, flags.do_lower_case)
   about = model_dir.describe(place, given)
   return dataclasses.replace(

@@ -113,7 +113,7 @@ class SquadData(TaskData):
 
     def settle(name: str, otherwise: Any) -> Any:
       given = getattr(self._task, name)
-      return setting(name, given, known.get(name), otherwise, self._options.do_train)
+      return setting(name, given, known.get(name), otherwise)
 
     self.doc_stride: int = settle("doc_stride", 128)
     self.max_query_length: int = settle("max_query_length", 64)
