@@ -32,7 +32,7 @@ class Evaluation:
     self._state = state
     self._options = options
     self._writes = writes
-    if options.eval_steps and type(task).evaluate is Task.evaluate:
+    if options.eval_steps and not task.can_evaluate:
       raise UserError(
         "--eval_steps: expected something to evaluate on, found none; this task has no evaluation"
         " during training"

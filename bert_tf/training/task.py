@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,8 +33,25 @@ class Task(abc.ABC):
   )  # fmt: skip
   # What `evaluate` returns that says which weights are best; with a "-" less is better.
   best_metric: str = "-loss"
-  # What else would make a run another one if it changed, such as lengths; JSON values by flag.
-  settings: Mapping[str, Any] = {}
+
+  def __init__(
+    self,
+    *,
+    allow_missing: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    scorer: Callable[[keras.Model], dict[str, float]] | None = None,
+  ):
+    """Args.
+
+    allow_missing: further names, or patterns, of weights that an initial checkpoint need not hold.
+    settings: what else would make a run another one if it changed, such as lengths; JSON values,
+      see `run_config`.
+    scorer: returns metrics on held-out data, `best_metric` among them; None: training goes on
+      without evaluation.
+    """
+    self.allow_missing = (*type(self).allow_missing, *allow_missing)
+    self.settings: dict[str, Any] = dict(settings or {})
+    self.scorer = scorer
 
   @abc.abstractmethod
   def create_model(self, dtype: str, recompute_activations: bool = False) -> keras.Model:
@@ -57,12 +74,16 @@ class Task(abc.ABC):
     The total loss is the sum over losses of loss_sums / loss_weights.
     """
 
-  def evaluate(self, model: keras.Model) -> dict[str, float]:
-    """Returns metrics on held-out data, `best_metric` among them; every worker calls it.
+  @property
+  def can_evaluate(self) -> bool:
+    """Whether `evaluate` may be called."""
+    return self.scorer is not None
 
-    Tasks that cannot be evaluated while training leave it as it is.
-    """
-    raise NotImplementedError
+  def evaluate(self, model: keras.Model) -> dict[str, float]:
+    """Returns metrics on held-out data, `best_metric` among them; every worker calls it."""
+    if self.scorer is None:
+      raise NotImplementedError
+    return self.scorer(model)
 
   def num_train_examples(self) -> int | None:
     """Returns how many examples an epoch has, or None where that is not known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +33,7 @@ class ClassificationTask(Task):
     spec: FeatureSpec,
     train_file: str | None = None,
     pad_to_max_length: bool = False,
+    **common: Any,
   ):
     """Args.
 
@@ -42,14 +44,15 @@ class ClassificationTask(Task):
     train_file: TFRecords to train on.
     pad_to_max_length: give all batches one shape, for XLA and TPUs; otherwise they are made of
       examples of similar length and padded to the longest of these.
+    **common: see `Task`.
     """
+    super().__init__(**common)
     self._config = config
     self._num_outputs = num_outputs
     self._task_type = task_type
     self._spec = spec
     self._train_file = train_file
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
-    self._held_out: tuple[str, np.ndarray, int] | None = None
     self._compute: tuple[ClassifierModel, Callable] | None = None
     self.best_metric = {REGRESSION: "pearson", MULTILABEL: "micro_f1"}.get(task_type, "accuracy")
 
@@ -67,11 +70,15 @@ class ClassificationTask(Task):
 
   def evaluate_on(self, path: str, truth: np.ndarray, batch_size: int) -> None:
     """Sets what `evaluate` reads: TFRecords, and their labels as of `metrics.compute`."""
-    self._held_out = path, truth, batch_size
+    self.scorer = lambda model: self.score(model, path, truth, batch_size)
 
-  def evaluate(self, model: ClassifierModel) -> dict[str, float]:
-    """See `Task`; the scores of `metrics.compute` that are numbers, and the mean `loss`."""
-    path, truth, batch_size = self._held_out
+  def score(
+    self, model: ClassifierModel, path: str, truth: np.ndarray, batch_size: int
+  ) -> dict[str, float]:
+    """The scores of `metrics.compute` that are numbers, and the mean `loss`.
+
+    Args: `path`, TFRecords; `truth`, their labels as of `metrics.compute`.
+    """
     logits, losses = self.predict_all(model, path, len(truth), batch_size)
     labels = [str(index) for index in range(self._num_outputs)]
     scores = metrics.compute(logits, truth, self._task_type, labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -47,6 +48,7 @@ class NerTask(Task):
     max_seq_length: int,
     train_file: str | None = None,
     pad_to_max_length: bool = False,
+    **common: Any,
   ):
     """Args.
 
@@ -56,15 +58,15 @@ class NerTask(Task):
     train_file: TFRecords to train on.
     pad_to_max_length: give all batches one shape, for XLA and TPUs; otherwise they are made of
       windows of similar length and padded to the longest of these.
+    **common: see `Task`; the scores of its `scorer` have f1 among them.
     """
+    super().__init__(**common)
     self._config = config
     self._num_labels = num_labels
     self._spec = records.token_labelling(max_seq_length)
     self._train_file = train_file
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
     self._compute: tuple[TokenClassifierModel, Callable] | None = None
-    # Set by who knows the right labels; returns scores, f1 among them.
-    self.scorer: Callable[[TokenClassifierModel], dict[str, float]] | None = None
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> TokenClassifierModel:
     """See `Task`."""
@@ -77,12 +79,6 @@ class NerTask(Task):
   def num_train_examples(self) -> int | None:
     """The number of windows."""
     return pipelines.count_records(self._train_file) if self._train_file else None
-
-  def evaluate(self, model: TokenClassifierModel) -> dict[str, float]:
-    """See `Task`; needs a `scorer`."""
-    if self.scorer is None:
-      return super().evaluate(model)
-    return self.scorer(model)
 
   def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
     """The number of words; every window has one at least."""

@@ -158,8 +158,8 @@ def _run(
     Source(eval_files, _spec(flags, eval_files), masking),
     eval_batch_size=flags.eval_batch_size,
     max_eval_steps=flags.max_eval_steps,
+    allow_missing=flags.allow_missing,
   )
-  task.allow_missing = (*task.allow_missing, *flags.allow_missing)
   if flags.do_train:
     if not training.dry_run:
       model_dir.write(training.output_dir, describe(flags, training))

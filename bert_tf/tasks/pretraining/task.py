@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -53,6 +54,8 @@ class PretrainingTask(Task):
     held_out: Source | None = None,
     eval_batch_size: int = 8,
     max_eval_steps: int = 100,
+    allow_missing: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
   ):
     """Args.
 
@@ -61,21 +64,16 @@ class PretrainingTask(Task):
     held_out: what to evaluate on; default: the first training records.
     eval_batch_size: examples in a batch of the evaluation.
     max_eval_steps: how many batches to evaluate on.
+    allow_missing: see `Task`.
+    settings: what else makes a run another one, besides what `train` says.
     """
+    super().__init__(allow_missing=allow_missing, settings={**_settings(train), **(settings or {})})
     self._config = config
     self._train = train
     self._held_out = held_out or train
     self.eval_batch_size = eval_batch_size
     self.max_eval_steps = max_eval_steps
     self._evaluator: Evaluator | None = None
-    self.settings = {
-      "max_seq_length": train.spec["input_ids"].length,
-      "input_file": [os.path.basename(path) for path in train.files],
-      "dynamic_masking": train.masking is not None,
-      "pack_sequences": train.pack,
-    }
-    if train.masked:
-      self.settings["max_predictions_per_seq"] = train.spec["masked_lm_ids"].length
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> PretrainingModel:
     """See `Task`."""
@@ -99,6 +97,11 @@ class PretrainingTask(Task):
   def num_train_examples(self) -> int:
     """See `Task`."""
     return sum(pipelines.count_records(path) for path in self._train.files)
+
+  @property
+  def can_evaluate(self) -> bool:
+    """Always: at worst on the first training records."""
+    return True
 
   def evaluate(
     self,
@@ -126,6 +129,18 @@ class PretrainingTask(Task):
       "masked_lm": tf.reduce_sum(masked_lm * weights),
       "next_sentence": tf.reduce_sum(next_sentence * _pair_weights(features)),
     }
+
+
+def _settings(train: Source) -> dict[str, Any]:
+  settings = {
+    "max_seq_length": train.spec["input_ids"].length,
+    "input_file": [os.path.basename(path) for path in train.files],
+    "dynamic_masking": train.masking is not None,
+    "pack_sequences": train.pack,
+  }
+  if train.masked:
+    settings["max_predictions_per_seq"] = train.spec["masked_lm_ids"].length
+  return settings
 
 
 def _pair_weights(features: Features) -> tf.Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,14 +32,21 @@ class SquadTask(Task):
     max_seq_length: int,
     train_file: str | None = None,
     num_windows: int | None = None,
+    **common: Any,
   ):
-    """Args: `train_file`, TFRecords of `num_windows` windows of `max_seq_length` to train on."""
+    """Args.
+
+    config: the architecture.
+    max_seq_length: of the windows.
+    train_file: TFRecords of windows to train on.
+    num_windows: how many they are.
+    **common: see `Task`; the scores of its `scorer` have f1 among them.
+    """
+    super().__init__(**common)
     self._config = config
     self._max_seq_length = max_seq_length
     self._train_file = train_file
     self._num_windows = num_windows
-    # Set by who knows the right answers; returns scores, f1 among them.
-    self.scorer: Callable[[SpanModel], dict[str, float]] | None = None
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> SpanModel:
     """See `Task`."""
@@ -64,12 +72,6 @@ class SquadTask(Task):
     options = pipelines.ReadOptions(batch_size=batch_size, training=False)
     buckets = pipelines.LengthBuckets() if dynamic_padding else None
     return pipelines.example_dataset(predict_file, spec, options, buckets)
-
-  def evaluate(self, model: SpanModel) -> dict[str, float]:
-    """See `Task`; needs a `scorer`."""
-    if self.scorer is None:
-      return super().evaluate(model)
-    return self.scorer(model)
 
   def num_train_examples(self) -> int | None:
     """The number of windows."""
