@@ -155,7 +155,7 @@ def test_learns_pairs_and_remembers_its_labels(golden, tmp_path):
   )  # fmt: skip
   train(flags, epochs=20, learning_rate=1e-3, eval_steps=60)
   out = tmp_path / "out"
-  assert json.loads((out / "label_map.json").read_text()) == {"0": "cold", "1": "warm"}
+  assert (out / "labels.txt").read_text() == "cold\nwarm\n"
   best = dict(line.split(" = ") for line in (out / "best" / "eval_results.txt").open())
   assert {"accuracy", "f1", "matthews", "loss", "global_step"} <= set(best)
   record = records.decode_example(next(records.read_records(out / "train.tf_record")))
@@ -218,8 +218,7 @@ def test_a_directory_with_other_labels_is_refused(golden, tmp_path):
   flags = table_settings(golden, tmp_path, [row.replace("\tb", "\tc") for row in rows])
   with pytest.raises(UserError, match=r"--labels=\['a', 'b'\] \(now \['a', 'c'\]\)"):
     train(flags, epochs=1)
-  label_map = json.loads((tmp_path / "out" / "label_map.json").read_text())
-  assert label_map == {"0": "a", "1": "b"}
+  assert (tmp_path / "out" / "labels.txt").read_text() == "a\nb\n"
   with pytest.raises(UserError, match=r"dev.tsv: line 3: expected a label of a, b, found 'c'"):
     fine_tuning_runs.classifier(**flags, do_eval=True)
 

@@ -117,7 +117,7 @@ def test_learns(predicted):
 
 def test_what_lies_beside_the_weights(predicted):
   assert (predicted / "labels.txt").read_text().split() == LABELS
-  assert json.loads((predicted / "tokenizer_config.json").read_text()) == {"do_lower_case": True}
+  assert json.loads((predicted / "tokenizer_config.json").read_text())["do_lower_case"] is True
   record = records.decode_example(next(records.read_records(predicted / "train.tf_record")))
   assert {name: len(values) for name, values in record.items()} == {
     "input_ids": 24, "input_mask": 24, "segment_ids": 24, "label_ids": 24, "is_real_example": 1,
@@ -171,7 +171,7 @@ def test_entities_are_served_as_predicted(trained, predicted, tmp_path):
   from bert_tf.export.run import ExportRun, ExportRunner
 
   options = ExportOptions(str(tmp_path), version=1, check=False)
-  path = ExportRunner(ExportRun("tokens", str(predicted), options)).export()
+  path = ExportRunner(ExportRun(str(predicted), options)).export()
   # What is longer than the model reads is cut off where it is served.
   _, flags, test = trained
   tokenize = FullTokenizer(flags["vocab_file"]).tokenize
@@ -215,20 +215,19 @@ def test_a_directory_with_other_labels_is_refused(trained, predicted, tmp_path):
 
 def test_a_hugging_face_model_without_pooler_predicts(golden, tmp_path):
   """Its labels stand in its config, as those of the hub's models do."""
-  from bert_tf.model_dir import trained as beside
+  from bert_tf import model_dir
 
   source = golden / "formats" / "huggingface" / "BertForTokenClassification"
   tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxy"]
   (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n")
   for name in ("config.json", "pytorch_model.bin"):
     shutil.copy(source / name, tmp_path)
-  assert beside.labels(str(tmp_path)) == ["O", "B-X", "I-X"]
+  assert model_dir.describe(str(tmp_path)).labels == ("O", "B-X", "I-X")
   path = write(tmp_path / "test", [[(word, "O") for word in "abcdefghijklmnopqrstuv"]])
   runner = fine_tuning_runs.ner(
-    str(tmp_path / "config.json"), str(tmp_path / "vocab.txt"), str(tmp_path / "out"),
-    files={"test": path}, init_checkpoint=str(tmp_path), max_seq_length=14, do_predict=True,
+    output_dir=str(tmp_path / "out"), files={"test": path}, init_checkpoint=str(tmp_path), max_seq_length=14, do_predict=True,
   )  # fmt: skip
-  assert runner.labels == ("O", "B-X", "I-X")
+  assert runner.about.labels == ("O", "B-X", "I-X")
   runner.predict(DeviceOptions())
   found = (tmp_path / "out" / "test_predictions.txt").read_text().splitlines()
   assert len(found) == 22 and {line.split("\t")[2] for line in found} <= {"O", "B-X", "I-X"}

@@ -63,7 +63,7 @@ def script(root, tmp_path):
 
 def test_flags_are_the_originals(root):
   code = (
-    "import run_squad as script, json;"
+    "from bert_tf.scripts import run_squad as script; import json;"
     "print(json.dumps({n: script.FLAGS[n].default for n in script.FLAGS}))"
   )
   result = subprocess.run(

@@ -96,6 +96,7 @@ def describe(
     config.check_vocabulary_size(len(tokenizer.tokens), where)
     if needs_vocabulary:
       require_special_tokens(dict.fromkeys(tokenizer.tokens, 0), path=where)
+    tokenizer = tokenizer._replace(stated=_with_case(tokenizer, beside, given))
   head = beside.head
   if given.head:
     head_kinds.check(given.head, head.head, head.path)
@@ -153,7 +154,7 @@ def _compare_configs(config: BertConfig, beside: Beside, given: str) -> None:
 
 
 def read_tokenizer(beside: Beside, given: Given, required: bool = True) -> SavedTokenizer | None:
-  """Returns vocabulary and settings: as given, as beside the weights, as the vocabulary suggests.
+  """Returns the vocabulary that is given, or the one beside the weights, and what files say of it.
 
   Raises:
     UserError: `required` and there is no vocabulary, or what is given contradicts what is there.
@@ -169,7 +170,7 @@ def read_tokenizer(beside: Beside, given: Given, required: bool = True) -> Saved
     if required:
       raise _nothing_beside("vocab_file", "vocab.txt or tokenizer.json", beside)
     return None
-  return found._replace(stated=_with_case(found, beside, given))
+  return found
 
 
 def _compare_vocabularies(
