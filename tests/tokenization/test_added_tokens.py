@@ -16,8 +16,7 @@ from bert_tf.tokenization import (
 )
 from bert_tf.tokenization.in_graph import TEXT_OPS
 
-
-PARTS = "< e1 E1 > </ a B c ün D [new] [NEW] 中 é".split() + [" "]
+PARTS = ["<", "e1", "E1", ">", "</", "a", "B", "c", "ün", "D", "[new]", "[NEW]", "中", "é", " "]
 
 
 @pytest.fixture(scope="module")
