@@ -21,7 +21,7 @@ if TYPE_CHECKING:
   from bert_tf.tokenization.reachable import why_unreachable
   from bert_tf.tokenization.settings import AddedToken, TokenizerSettings
   from bert_tf.tokenization.tokenizer import FullTokenizer
-  from bert_tf.tokenization.tokenizer_config import (
+  from bert_tf.tokenization.tokenizer_files import (
     SavedTokenizer,
     StatedSettings,
     read_tokenizer_config,
@@ -48,8 +48,8 @@ _EXPORTS = {
   "FullTokenizer": "tokenizer",
   "InGraphTokenizer": "in_graph",
   "SPECIAL_TOKENS": "vocabulary",
-  "SavedTokenizer": "tokenizer_config",
-  "StatedSettings": "tokenizer_config",
+  "SavedTokenizer": "tokenizer_files",
+  "StatedSettings": "tokenizer_files",
   "TokenizerSettings": "settings",
   "WordpieceTokenizer": "wordpiece",
   "_is_control": "basic",
@@ -64,11 +64,11 @@ _EXPORTS = {
   "learn_vocabulary_files": "learn",
   "load_vocab": "vocabulary",
   "printable_text": "basic",
-  "read_tokenizer_config": "tokenizer_config",
-  "read_tokenizer_directory": "tokenizer_config",
+  "read_tokenizer_config": "tokenizer_files",
+  "read_tokenizer_directory": "tokenizer_files",
   "read_tokenizer_json": "tokenizer_json",
   "require_special_tokens": "vocabulary",
-  "tokenizer_config": "tokenizer_config",
+  "tokenizer_config": "tokenizer_files",
   "validate_case_matches_checkpoint": "case",
   "vocabulary_lines": "vocabulary",
   "whitespace_tokenize": "basic",

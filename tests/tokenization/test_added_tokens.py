@@ -16,6 +16,8 @@ from bert_tf.tokenization import (
 )
 from bert_tf.tokenization.in_graph import TEXT_OPS
 
+PARTS = ["<", "e1", "E1", ">", "</", "a", "B", "c", "ün", "D", "[new]", "[NEW]", "中", "é", " "]
+
 
 @pytest.fixture(scope="module")
 def theirs(golden):
@@ -74,9 +76,7 @@ def test_graph_equals_python(pair, theirs, golden):
 
 
 @hypothesis.settings(max_examples=20, deadline=None, derandomize=True)
-@hypothesis.given(
-  st.lists(st.lists(st.sampled_from(["<", "e1", "E1", ">", "</", "a", "B", "c", "ün", "D", " ", "[new]", "[NEW]", "中", "é"])).map("".join))
-)  # fmt: skip
+@hypothesis.given(st.lists(st.lists(st.sampled_from(PARTS)).map("".join)))
 def test_random_text(pair, lines):
   check(pair, lines)
 

@@ -162,7 +162,7 @@ def test_directories(tmp_path, write):
   assert again == (saved.tokens, again.stated, str(new / "vocab.txt"))
   assert TokenizerSettings(**again.stated) == settings
   write("vocab.txt", "\n".join([*TOKENS[:-2], "Ö"]))
-  with pytest.raises(UserError, match="expected the tokens of .*vocab.txt, found others"):
+  with pytest.raises(UserError, match=r"expected the tokens of .*vocab.txt, found others"):
     read_tokenizer_directory(tmp_path)
   assert json_file
 

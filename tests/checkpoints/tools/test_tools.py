@@ -146,6 +146,12 @@ def test_tokens_from_a_file_fill_unused_slots_only(config, directory_of, tmp_pat
     ("covid-19", "makes 'covid - 19' of it"),
     ("two words", "makes 'two words' of it"),
     ("##", "no text could ever give it"),
+    ("##.", "'.' is always a word by itself"),
+    ("##中", "'中' is always a word by itself"),
+    ("x" * 201, "more than 200 characters"),
+    ("caf\u00e9", "makes 'cafe' of it"),
+    ("zebra\u200d", "makes 'zebra' of it"),
+    (" zebra", "makes 'zebra' of it"),
   ],
 )
 def test_tokens_that_make_no_sense(config, directory_of, out, token, message):
