@@ -257,9 +257,7 @@ class SpanModel(TaskModel):
 
 def head_dropout(dropout_seed: tf.Tensor | None, config: BertConfig) -> ops.Dropout:
   """The dropout of a head, whose masks are independent of those of the encoder."""
-  if dropout_seed is None:
-    dropout_seed = tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)
-  return ops.Dropout(dropout_seed).block(config.num_hidden_layers)
+  return ops.Dropout.of(dropout_seed).block(config.num_hidden_layers)
 
 
 def _per_token(layer: OutputLayer, sequence: tf.Tensor) -> tf.Tensor:

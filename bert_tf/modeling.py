@@ -13,8 +13,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from bert_tf import fused_ops, ops
+from bert_tf import ops
 from bert_tf.config import BertConfig
+from bert_tf.execution import ExecutionPlan
 from bert_tf.layers import Dense, LayerNorm, ResidualOutput, create_initializer
 
 
@@ -47,25 +48,26 @@ class Embeddings(keras.layers.Layer):
     self,
     input_ids: tf.Tensor,
     segment_ids: tf.Tensor,
-    position_ids: tf.Tensor | None = None,
-    dropout: ops.Dropout | None = None,
+    position_ids: tf.Tensor | None,
+    plan: ExecutionPlan,
   ) -> tf.Tensor:
-    """[B, S] ids -> [B * S, H] in the compute type; positions default to 0, 1, 2, ..."""
+    """[B, S] ids -> [B * S, H] in the compute type; positions of None are 0, 1, 2, ..."""
+    config = self._config
     batch, length = tf.unstack(tf.shape(input_ids))
     # A gather from the variable itself would make every later read of it a copy of the table.
     table = tf.convert_to_tensor(self.word_embeddings.value)
     words = tf.gather(table, input_ids)  # [B, S, H]
     # The few segments make a matrix product cheaper than a gather, forward and backward.
-    segments = tf.one_hot(tf.reshape(segment_ids, [-1]), self._config.type_vocab_size)
+    segments = tf.one_hot(tf.reshape(segment_ids, [-1]), config.type_vocab_size)
     segments = tf.matmul(segments, self.token_type_embeddings.value)  # [B * S, H]
     positions = self.position_embeddings.value
     if position_ids is None:
       positions = positions[:length]  # [S, H]
     else:
       positions = tf.gather(tf.convert_to_tensor(positions), position_ids)  # [B, S, H]
-    hidden = tf.reshape(words + positions, [batch * length, self._config.hidden_size]) + segments
-    hidden = self._layer_norm(tf.cast(hidden, self.compute_dtype))
-    return dropout(hidden, self._config.hidden_dropout_prob) if dropout else hidden
+    hidden = tf.reshape(words + positions, [batch * length, config.hidden_size]) + segments
+    hidden = self._layer_norm(tf.cast(hidden, self.compute_dtype))  # [B * S, H]
+    return plan.drop(hidden, config.hidden_dropout_prob)  # [B * S, H]
 
 
 class SelfAttention(keras.layers.Layer):
@@ -86,59 +88,40 @@ class SelfAttention(keras.layers.Layer):
       layer.build()
 
   def call(
-    self,
-    hidden: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: ops.Dropout | None = None,
-    tokens: ops.TokenPlaces | None = None,
-    queried: tf.Tensor | None = None,
+    self, queries: tf.Tensor, hidden: tf.Tensor, bias: tf.Tensor, plan: ExecutionPlan
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """Mixes the values of every sequence.
 
     Args:
-      hidden: [B * S, H]; with `tokens` [T, H], without padding.
-      bias: float32 [B, 1, 1 or S or Q, S], see `ops.attention_bias`.
-      dropout: applied to the probabilities; None at inference.
-      tokens: where the tokens are that `hidden` holds.
-      queried: [B * Q, H], rows of `hidden` whose contexts alone are wanted.
+      queries: [B * S, H], those rows of `hidden` that look (`from_tensor` of the original).
+      hidden: [B * S, H], the rows that are looked at (`to_tensor`).
+      bias: float32 [B, 1, 1 or S, S], see `ops.attention_bias`.
+      plan: how to compute it.
 
     Returns:
-      The contexts, as `hidden` or `queried`, and the probabilities before dropout,
-      [B, N, S or Q, S].
+      The contexts, [B * S, H], and the probabilities before dropout, [B, N, S, S].
     """
     config = self._config
     heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    batch, everywhere = tf.shape(bias)[0], queried is None
+    batch = tf.shape(bias)[0]
 
-    def heads_of(layer: Dense, few: tf.Tensor | None = None) -> tf.Tensor:
-      x = layer(hidden if few is None else few, training=dropout is not None)
-      x = tokens.spread(x) if tokens and few is None else x
+    def split(x: tf.Tensor) -> tf.Tensor:
       x = tf.reshape(x, [batch, -1, heads, size])  # [B, S, N, D]
       return tf.transpose(x, [0, 2, 1, 3])  # [B, N, S, D]
 
-    query, key, value = heads_of(self._query, queried), heads_of(self._key), heads_of(self._value)
+    query = plan.queries_with_padding(self._query(queries, training=plan.training))  # [B * S, H]
+    query = split(query)  # [B, N, S, D]
+    key = split(plan.with_padding(self._key(hidden, training=plan.training)))  # [B, N, S, D]
+    value = split(plan.with_padding(self._value(hidden, training=plan.training)))  # [B, N, S, D]
+
     scores = tf.matmul(query, key, transpose_b=True)  # [B, N, S, S]
-    probs = ops.attention_probs(scores, size**-0.5, bias)
-    # The kernel is compiled for every length; for a few rows that does not pay.
-    fused = everywhere and fused_ops.available(config.hidden_size)
-    weights = self._weights(scores, probs, bias, dropout, fused)
+    probs, weights = plan.attention(
+      scores, size**-0.5, bias, config.attention_probs_dropout_prob, config.hidden_size
+    )  # [B, N, S, S] both, before and after dropout
     context = tf.matmul(weights, value)  # [B, N, S, D]
     context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, D]
-    context = tf.reshape(context, [-1, config.hidden_size])
-    return tokens.pick(context) if tokens and everywhere else context, probs
-
-  def _weights(self, scores, probs, bias, dropout: ops.Dropout | None, fused: bool) -> tf.Tensor:
-    """The probabilities after dropout, [B, N, S, S]."""
-    config = self._config
-    rate = config.attention_probs_dropout_prob
-    if not dropout:
-      return probs
-    if not fused:
-      return dropout(probs, rate)
-    # From the scores once more: `probs` is then left uncomputed, unless somebody asks for it.
-    size = config.hidden_size // config.num_attention_heads
-    random, dropped = dropout.draw(tf.shape(scores), rate)
-    return fused_ops.attention_weights(scores, size**-0.5, bias, random, dropped)
+    context = tf.reshape(context, [-1, config.hidden_size])  # [B * S, H]
+    return plan.queries_without_padding(context), probs
 
 
 class Attention(keras.layers.Layer):
@@ -155,21 +138,12 @@ class Attention(keras.layers.Layer):
     self._output.build()
 
   def call(
-    self,
-    hidden: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: ops.Dropout | None = None,
-    tokens: ops.TokenPlaces | None = None,
-    wanted: tf.Tensor | None = None,
+    self, hidden: tf.Tensor, bias: tf.Tensor, plan: ExecutionPlan
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]; `tokens` as SelfAttention.
-
-    Where only some rows of the output are wanted, int [B * Q]: -> [B * Q, H] and [B, N, Q, S].
-    """
-    few = None if wanted is None else tf.gather(hidden, wanted)
-    context, probs = self._self(hidden, bias, dropout=dropout, tokens=tokens, queried=few)
-    residual = hidden if few is None else few
-    return self._output(context, residual, dropout=dropout), probs
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
+    queries = plan.queries(hidden)  # [B * S, H]
+    context, probs = self._self(queries, hidden, bias, plan=plan)  # [B * S, H], [B, N, S, S]
+    return self._output(context, queries, plan=plan), probs
 
 
 class Intermediate(keras.layers.Layer):
@@ -177,8 +151,7 @@ class Intermediate(keras.layers.Layer):
 
   def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="intermediate", **kwargs)
-    self._config = config
-    self._activation = ops.get_activation(config.hidden_act)
+    self._activation = config.hidden_act
     self._dense = Dense(
       config.hidden_size,
       config.intermediate_size,
@@ -191,13 +164,10 @@ class Intermediate(keras.layers.Layer):
     """Builds the projection."""
     self._dense.build()
 
-  def call(self, hidden: tf.Tensor, training: bool = False) -> tf.Tensor:
+  def call(self, hidden: tf.Tensor, plan: ExecutionPlan) -> tf.Tensor:
     """[B * S, H] -> [B * S, I]."""
-    hidden = self._dense(hidden, training=training)
-    config = self._config
-    if training and config.hidden_act == "gelu" and fused_ops.available(config.intermediate_size):
-      return fused_ops.gelu(hidden)
-    return self._activation(hidden)
+    hidden = self._dense(hidden, training=plan.training)  # [B * S, I]
+    return plan.activation(self._activation, hidden)  # [B * S, I]
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -215,29 +185,23 @@ class TransformerBlock(keras.layers.Layer):
       layer.build()
 
   def call(
-    self,
-    hidden: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: ops.Dropout | None = None,
-    tokens: ops.TokenPlaces | None = None,
-    wanted: tf.Tensor | None = None,
+    self, hidden: tf.Tensor, bias: tf.Tensor, plan: ExecutionPlan
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """As `Attention`: [B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
-    attended, probs = self._attention(hidden, bias, dropout=dropout, tokens=tokens, wanted=wanted)
-    wide = self._intermediate(attended, training=dropout is not None)
-    return self._output(wide, attended, dropout=dropout), probs
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
+    attended, probs = self._attention(hidden, bias, plan=plan)  # [B * S, H], [B, N, S, S]
+    wide = self._intermediate(attended, plan=plan)  # [B * S, I]
+    return self._output(wide, attended, plan=plan), probs  # [B * S, H], [B, N, S, S]
 
 
 class Encoder(keras.layers.Layer):
   """The stack of Transformer blocks."""
 
-  def __init__(self, config: BertConfig, recompute_activations: bool = False, **kwargs):
+  def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="encoder", **kwargs)
     self._blocks = [
       TransformerBlock(config, index, dtype=self.dtype_policy)
       for index in range(config.num_hidden_layers)
     ]
-    self._recompute = recompute_activations
 
   def build(self, input_shape=None):
     """Builds every block."""
@@ -245,31 +209,16 @@ class Encoder(keras.layers.Layer):
       block.build()
 
   def call(
-    self,
-    hidden: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: ops.Dropout | None = None,
-    tokens: ops.TokenPlaces | None = None,
-    last: ops.LastLayer | None = None,
+    self, hidden: tf.Tensor, bias: tf.Tensor, plan: ExecutionPlan
   ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """[B * S, H] or, with `tokens`, [T, H] -> outputs and probabilities of all layers."""
+    """[B * S, H] -> of every block its output [B * S, H] and its probabilities [B, N, S, S]."""
     outputs, probs = [], []
+    hidden = plan.without_padding(hidden)  # [B * S, H]
     for index, block in enumerate(self._blocks):
-      block_dropout = dropout.block(index) if dropout else None
-      wanted = None
-      if last and block is self._blocks[-1]:
-        wanted, bias = last
-
-      def run(x, bias, block=block, dropout=block_dropout, wanted=wanted):
-        # A fresh copy: the backward pass calls this again and must meet the same masks.
-        dropout = dropout.copy() if dropout else None
-        return block(x, bias, dropout=dropout, tokens=tokens, wanted=wanted)
-
-      if self._recompute and dropout:
-        run = tf.recompute_grad(run)
-      hidden, layer_probs = run(hidden, bias)
-      outputs.append(hidden)
-      probs.append(layer_probs)
+      block_plan = plan.of_block(index, is_last=block is self._blocks[-1])
+      hidden, block_probs = block_plan.run(block, hidden, bias)  # [B * S, H], [B, N, S, S]
+      outputs.append(block_plan.queries_with_padding(hidden))  # [B * S, H]
+      probs.append(block_probs)
     return outputs, probs
 
 
@@ -316,8 +265,9 @@ class BertModel(keras.Model):
     """
     super().__init__(name=name, dtype=dtype)
     self.config = config
+    self.recompute_activations = recompute_activations
     self.embeddings = Embeddings(config, dtype=self.dtype_policy)
-    self.encoder = Encoder(config, recompute_activations, dtype=self.dtype_policy)
+    self.encoder = Encoder(config, dtype=self.dtype_policy)
     self.pooler = Pooler(config, dtype=self.dtype_policy)
     self.build()
 
@@ -354,45 +304,25 @@ class BertModel(keras.Model):
       `sequence_output` [B, S, H], the last of them; `pooled_output` [B, H], with
       `cls_positions` [B * C, H]; `attention_probs`, a list of [B, N, S, S].
     """
-    input_ids = features["input_ids"]
-    input_mask = features.get("input_mask")
-    segment_ids = features.get("segment_ids")
-    if input_mask is None:
-      input_mask = tf.ones_like(input_ids)
-    if segment_ids is None:
-      segment_ids = tf.zeros_like(input_ids)
-    dropout = ops.Dropout(_seed_or_random(dropout_seed)) if training else None
+    input_ids = features["input_ids"]  # [B, S]
+    if "input_mask" not in features:
+      features = {**features, "input_mask": tf.ones_like(input_ids)}
+    if "segment_ids" not in features:
+      features = {**features, "segment_ids": tf.zeros_like(input_ids)}
+    bias = ops.attention_bias(features["input_mask"], features.get("sequence_ids"))
+    dropout = ops.Dropout.of(dropout_seed) if training else None
+    plan = ExecutionPlan.of(features, bias, dropout, wanted_positions, self.recompute_activations)
 
-    # A static shape where it is known keeps later reshapes static too.
-    shape = tf.concat([tf.shape(input_ids), [self.config.hidden_size]], axis=0)
-
-    def unflatten(x: tf.Tensor) -> tf.Tensor:
-      x = tf.reshape(x, shape)  # [B, S, H]
-      return tf.ensure_shape(x, [*input_ids.shape, self.config.hidden_size])
-
-    positions = features.get("position_ids")
-    embedded = self.embeddings(input_ids, segment_ids, position_ids=positions, dropout=dropout)
-    bias = ops.attention_bias(input_mask, features.get("sequence_ids"))
-    places = features.get("token_places")
-    tokens = None if places is None else ops.TokenPlaces.of(places, input_mask)
-    hidden = tokens.pick(embedded) if tokens else embedded
-    cls, last = features.get("cls_positions"), None
-    if wanted_positions is not None:
-      last = ops.LastLayer.of(wanted_positions, bias, tokens)
-      cls = None if cls is None else tf.zeros_like(cls) + tf.range(tf.shape(cls)[1])
-    layers, probs = self.encoder(hidden, bias, dropout=dropout, tokens=tokens, last=last)
-    few = [last.unflatten(layers.pop())] if last else []
-    layers = [unflatten(tokens.spread(layer) if tokens else layer) for layer in layers] + few
+    embedded = self.embeddings(
+      input_ids, features["segment_ids"], position_ids=features.get("position_ids"), plan=plan
+    )  # [B * S, H]
+    layers, probs = self.encoder(embedded, bias, plan=plan)  # [B * S, H] and [B, N, S, S] each
+    embedded, *layers = plan.sequences([embedded, *layers], input_ids)  # [B, S, H] each
+    cls_positions = plan.positions_of_cls(features.get("cls_positions"))  # [B, C]
     return {
-      "embedding_output": unflatten(embedded),
+      "embedding_output": embedded,
       "encoder_layers": layers,
       "sequence_output": layers[-1],
-      "pooled_output": self.pooler(layers[-1], cls),
+      "pooled_output": self.pooler(layers[-1], cls_positions),  # [B, H]
       "attention_probs": probs,
     }
-
-
-def _seed_or_random(seed: tf.Tensor | None) -> tf.Tensor:
-  if seed is not None:
-    return seed
-  return tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)

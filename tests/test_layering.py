@@ -15,6 +15,7 @@ FLOORS = [
   {"errors"},
   {"files", "script", "ops"},
   {"config", "names", "fused_ops"},
+  {"execution"},
   {"layers", "tokenization"},
   {"modeling", "data"},
   {"heads", "model_dir"},
