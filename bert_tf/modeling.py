@@ -10,13 +10,20 @@ original nests its variable scopes: `bert/encoder/layer_0/attention/self/query/k
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from bert_tf import ops
 from bert_tf.config import BertConfig
 from bert_tf.execution import ExecutionPlan
+from bert_tf.keras_model import BertKerasModel, serializable
 from bert_tf.layers import Dense, LayerNorm, ResidualOutput, create_initializer
+from bert_tf.ops import gelu, get_activation
+
+# Under these names the original's modeling.py has them too.
+__all__ = ["BertConfig", "BertModel", "create_initializer", "gelu", "get_activation"]
 
 
 class Embeddings(keras.layers.Layer):
@@ -26,6 +33,11 @@ class Embeddings(keras.layers.Layer):
     super().__init__(name="embeddings", **kwargs)
     self._config = config
     self._layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype=self.dtype_policy)
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B * S, H]; for `summary`."""
+    return (None, self._config.hidden_size)
 
   def build(self, input_shape=None):
     """Creates the three tables: [vocabulary, H], [segments, H], [positions, H]."""
@@ -198,10 +210,16 @@ class Encoder(keras.layers.Layer):
 
   def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="encoder", **kwargs)
+    self._config = config
     self._blocks = [
       TransformerBlock(config, index, dtype=self.dtype_policy)
       for index in range(config.num_hidden_layers)
     ]
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B * S, H], of every block; for `summary`."""
+    return (None, self._config.hidden_size)
 
   def build(self, input_shape=None):
     """Builds every block."""
@@ -227,10 +245,16 @@ class Pooler(keras.layers.Layer):
 
   def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="pooler", **kwargs)
+    self._config = config
     width = config.hidden_size
     self._dense = Dense(
       width, width, config.initializer_range, name="dense", dtype=self.dtype_policy
     )
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B, H]; for `summary`."""
+    return (None, self._config.hidden_size)
 
   def build(self, input_shape=None):
     """Builds the dense layer."""
@@ -243,7 +267,8 @@ class Pooler(keras.layers.Layer):
     return tf.tanh(self._dense(ops.gather_positions(sequence, cls_positions)))
 
 
-class BertModel(keras.Model):
+@serializable
+class BertModel(BertKerasModel):
   """The encoder of BERT with its pooler (the original's `modeling.BertModel`)."""
 
   def __init__(
@@ -252,6 +277,7 @@ class BertModel(keras.Model):
     dtype: str | keras.DTypePolicy | None = None,
     recompute_activations: bool = False,
     name: str = "bert",
+    add_pooler: bool = True,
   ):
     """Creates the model with freshly initialised weights.
 
@@ -262,20 +288,34 @@ class BertModel(keras.Model):
       recompute_activations: while training, keep only the output of every block and compute
         the rest again in the backward pass: about a third more time, far less memory.
       name: first part of every variable's name; the original's default is "bert".
+      add_pooler: False for an encoder without the layer that makes one vector of a text. The
+        original always has it.
     """
     super().__init__(name=name, dtype=dtype)
     self.config = config
     self.recompute_activations = recompute_activations
     self.embeddings = Embeddings(config, dtype=self.dtype_policy)
     self.encoder = Encoder(config, dtype=self.dtype_policy)
-    self.pooler = Pooler(config, dtype=self.dtype_policy)
-    self.build()
+    self.pooler = Pooler(config, dtype=self.dtype_policy) if add_pooler else None
+    self.build(None)
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B, S, H], of `sequence_output`; for `summary`."""
+    return (None, None, self.config.hidden_size)
 
   def build(self, input_shape=None):
     """Creates all variables, in the original's order."""
-    for layer in (self.embeddings, self.encoder, self.pooler):
-      layer.build()
+    if self.built:
+      return  # Keras asks once more when it has loaded a model.
+    for layer in filter(None, (self.embeddings, self.encoder, self.pooler)):
+      layer.build(input_shape)
     self.built = True
+
+  def get_config(self) -> dict[str, Any]:
+    """The arguments of the constructor."""
+    added = self.pooler is not None
+    return {**super().get_config(), "name": self.name, "add_pooler": added}
 
   def call(
     self,
@@ -288,21 +328,22 @@ class BertModel(keras.Model):
 
     Args:
       features: `input_ids`, int [B, S]; optionally `input_mask`, int [B, S], 1 for tokens and 0
-        for padding (default: all 1), and `segment_ids`, int [B, S] (default: all 0). Other
-        entries are ignored. Rows that hold several sequences (`data.packing`) have besides
+        for padding (default: all 1), and `segment_ids`, int [B, S] (default: all 0). Lists and
+        arrays will do, and other tools' names, see `model_features`; entries that no model reads,
+        such as labels, are ignored. Rows that hold several sequences (`data.packing`) have besides
         `sequence_ids` and `position_ids`, int [B, S], and `cls_positions`, int [B, C].
         With `token_places`, int [T], where in [B * S] the mask is 1, dense layers leave padding
         out, and what outputs hold there is of no account; the first place must be a token.
       training: whether to apply dropout.
       dropout_seed: int64 [2], determines the dropout masks; default: drawn at random.
-      wanted_positions: int32 [B, Q], where the last layer is wanted, beginning with the positions
-        of [CLS]; it is not computed elsewhere. Its outputs are then [B, Q, H] and its
+      wanted_positions: int32 [B, Q], where the last layer is wanted, for a pooler beginning with
+        the positions of [CLS]; it is not computed elsewhere. Its outputs are then [B, Q, H] and its
         probabilities [B, N, Q, S]. Default: everywhere.
 
     Returns:
       `embedding_output` [B, S, H]; `encoder_layers`, a list of [B, S, H];
-      `sequence_output` [B, S, H], the last of them; `pooled_output` [B, H], with
-      `cls_positions` [B * C, H]; `attention_probs`, a list of [B, N, S, S].
+      `sequence_output` [B, S, H], the last of them; `attention_probs`, a list of
+      [B, N, S, S]; with a pooler `pooled_output` [B, H], given `cls_positions` [B * C, H].
     """
     input_ids = features["input_ids"]  # [B, S]
     if "input_mask" not in features:
@@ -318,11 +359,13 @@ class BertModel(keras.Model):
     )  # [B * S, H]
     layers, probs = self.encoder(embedded, bias, plan=plan)  # [B * S, H] and [B, N, S, S] each
     embedded, *layers = plan.sequences([embedded, *layers], input_ids)  # [B, S, H] each
-    cls_positions = plan.positions_of_cls(features.get("cls_positions"))  # [B, C]
-    return {
+    outputs = {
       "embedding_output": embedded,
       "encoder_layers": layers,
       "sequence_output": layers[-1],
-      "pooled_output": self.pooler(layers[-1], cls_positions),  # [B, H]
       "attention_probs": probs,
     }
+    if self.pooler is not None:
+      cls_positions = plan.positions_of_cls(features.get("cls_positions"))  # [B, C]
+      outputs["pooled_output"] = self.pooler(layers[-1], cls_positions)  # [B, H]
+    return outputs

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from bert_tf.errors import UserError
+
 # Added to the attention scores of padding positions; the original's value, large enough to make
 # their probability 0 in float32 and small enough for float16.
 MASKED_SCORE = -10000.0
@@ -23,15 +25,30 @@ def gelu_erf(x: tf.Tensor) -> tf.Tensor:
   return tf.nn.gelu(x, approximate=False, name="gelu")
 
 
-def get_activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-  """Maps a name of `config.ACTIVATIONS` to its function."""
-  return {
-    "gelu": gelu,
-    "gelu_erf": gelu_erf,
-    "relu": tf.nn.relu,
-    "tanh": tf.tanh,
-    "linear": tf.identity,
-  }[name]
+_ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+  "gelu": gelu,
+  "gelu_erf": gelu_erf,
+  "relu": tf.nn.relu,
+  "tanh": tf.tanh,
+  "linear": tf.identity,
+}
+
+
+def get_activation(name: str | Callable | None) -> Callable[[tf.Tensor], tf.Tensor]:
+  """Maps a name of `config.ACTIVATIONS` to its function, as `modeling.get_activation` does.
+
+  As in the original, None and "" are linear, capitals do not count, and what is no name is taken
+  for a function. "linear" gives the identity, where the original gives None.
+
+  Raises:
+    UserError: the name is unknown.
+  """
+  if not isinstance(name, str | None):
+    return name
+  found = _ACTIVATIONS.get((name or "linear").lower())
+  if found is None:
+    raise UserError(f"expected an activation of {', '.join(_ACTIVATIONS)}, found {name!r}")
+  return found
 
 
 def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
