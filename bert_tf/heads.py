@@ -234,12 +234,15 @@ class ClassifierModel(TaskModel):
     training: bool = False,
     dropout_seed: tf.Tensor | None = None,
   ) -> dict[str, tf.Tensor]:
-    """Features of `BertModel` -> its outputs and `logits`, float32 [B, L].
+    """Features of `BertModel` -> its outputs and `logits`, float32 [B, L], packed [B * C, L].
 
     While training, a tenth of the pooled vector is dropped, whatever the config says, as in the
     original's `create_model`, and the last layer is computed for [CLS] only.
     """
-    wanted = tf.zeros([tf.shape(features["input_ids"])[0], 1], tf.int32) if training else None
+    wanted = None
+    if training:
+      first = tf.zeros([tf.shape(features["input_ids"])[0], 1], tf.int32)
+      wanted = tf.cast(features.get("cls_positions", first), tf.int32)
     outputs = self.bert(
       features, training=training, dropout_seed=dropout_seed, wanted_positions=wanted
     )
