@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from bert_tf import BertConfig, BertModel, UserError, checkpoints, heads, modeling
 from bert_tf.checkpoints import tf1
-from bert_tf.checkpoints.names import named_variables
+from bert_tf.names import named_variables
 
 CONFIG = BertConfig(
   vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,

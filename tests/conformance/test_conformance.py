@@ -19,10 +19,10 @@ import tensorflow as tf
 
 from bert_tf import BertConfig, BertModel, checkpoints, heads, modeling
 from bert_tf.checkpoints import tf1
-from bert_tf.checkpoints.description import Description
-from bert_tf.checkpoints.names import named_variables
+from bert_tf.export.graphs.frozen_model import FrozenModel
 from bert_tf.keras_model import BertKerasModel
-from bert_tf.serving.weights import FrozenModel
+from bert_tf.model_dir import Description
+from bert_tf.names import named_variables
 
 CONFIG = BertConfig(
   vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12,
@@ -154,7 +154,7 @@ def native_checkpoint(case: Case, path) -> None:
 def hugging_face(case: Case, path) -> None:
   """There and back; `convert` compares outputs, too."""
   tf1.write(str(path / "model.ckpt"), named_variables(case.model))
-  about = Description(CONFIG, token_level=case.name.startswith("tokens"))
+  about = Description(CONFIG, head="tokens" if case.name.startswith("tokens") else None)
   converted = checkpoints.convert(str(path / "model.ckpt"), str(path / "hf"), "huggingface", about)
   assert not converted.left_out
   fresh = case.make(CONFIG)
