@@ -5,13 +5,19 @@ Axes as in modeling.py; P predictions per sequence, V vocabulary, L labels. Logi
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from bert_tf import ops
 from bert_tf.config import BertConfig
+from bert_tf.keras_model import BertKerasModel, serializable
 from bert_tf.layers import Dense, LayerNorm, create_initializer
 from bert_tf.modeling import BertModel
+
+# A Keras dtype policy or its name; None: the global one.
+Dtype = str | keras.DTypePolicy | None
 
 
 class OutputLayer(keras.layers.Layer):
@@ -21,6 +27,11 @@ class OutputLayer(keras.layers.Layer):
     super().__init__(**kwargs)
     self._shape = (num_outputs, hidden_size)
     self._initializer_range = initializer_range
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[rows, L]; for `summary`."""
+    return (None, self._shape[0])
 
   def build(self, input_shape=None):
     """Creates `output_weights` [L, H] and `output_bias` [L]."""
@@ -82,36 +93,50 @@ class MaskedLM(keras.layers.Layer):
 
 
 class _PretrainingScope(keras.layers.Layer):
-  """The variable scope `cls` with the two pretraining heads."""
+  """The variable scope `cls` with the two pretraining heads, or the masked-LM head alone."""
 
-  def __init__(self, config: BertConfig, **kwargs):
+  def __init__(self, config: BertConfig, next_sentence: bool, **kwargs):
     super().__init__(name="cls", **kwargs)
     self.predictions = MaskedLM(config, dtype=self.dtype_policy)
-    self.seq_relationship = OutputLayer(
-      2,
-      config.hidden_size,
-      config.initializer_range,
-      name="seq_relationship",
-      dtype=self.dtype_policy,
-    )
+    self.seq_relationship = None
+    if next_sentence:
+      width, std = config.hidden_size, config.initializer_range
+      self.seq_relationship = OutputLayer(
+        2, width, std, name="seq_relationship", dtype=self.dtype_policy
+      )
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B * P, V], of the masked-LM logits; for `summary`."""
+    return (None, self.predictions.output_bias.shape[0])
 
   def build(self, input_shape=None):
     self.predictions.build()
-    self.seq_relationship.build()
+    if self.seq_relationship is not None:
+      self.seq_relationship.build()
 
 
-class TaskModel(keras.Model):
-  """An encoder, `bert`, and a head; what all models of this file have in common."""
+class TaskModel(BertKerasModel):
+  """An encoder, `bert`, and a head; what all models of this file have in common.
+
+  Their arguments are those of `BertModel` and what is said of each.
+  """
 
   def __init__(
-    self, name: str, config: BertConfig, dtype=None, recompute_activations: bool = False
+    self,
+    name: str,
+    config: BertConfig,
+    dtype: Dtype = None,
+    recompute_activations: bool = False,
+    add_pooler: bool = True,
   ):
     super().__init__(name=name, dtype=dtype)
     self.config = config
-    self.bert = BertModel(config, self.dtype_policy, recompute_activations)
+    self.recompute_activations = recompute_activations
+    self.bert = BertModel(config, self.dtype_policy, recompute_activations, add_pooler=add_pooler)
 
   def _add_head(self, head: keras.layers.Layer) -> keras.layers.Layer:
-    head.build()
+    head.build(None)
     self.built = True
     return head
 
@@ -127,12 +152,27 @@ class TaskModel(keras.Model):
     )
 
 
+@serializable
 class PretrainingModel(TaskModel):
-  """BERT with its masked-LM and next-sentence heads."""
+  """BERT with its masked-LM and next-sentence heads; or, without the latter, a masked LM.
 
-  def __init__(self, config: BertConfig, dtype=None, recompute_activations: bool = False):
-    super().__init__("pretraining", config, dtype, recompute_activations)
-    self.cls = self._add_head(_PretrainingScope(config, dtype=self.dtype_policy))
+  A masked LM has no pooler, as nothing else reads the pooled vector.
+  """
+
+  def __init__(
+    self,
+    config: BertConfig,
+    dtype: Dtype = None,
+    recompute_activations: bool = False,
+    next_sentence: bool = True,
+  ):
+    super().__init__("pretraining", config, dtype, recompute_activations, next_sentence)
+    self.next_sentence = next_sentence
+    self.cls = self._add_head(_PretrainingScope(config, next_sentence, dtype=self.dtype_policy))
+
+  def get_config(self) -> dict[str, Any]:
+    """The arguments of the constructor."""
+    return {**super().get_config(), "next_sentence": self.next_sentence}
 
   def call(
     self,
@@ -148,36 +188,45 @@ class PretrainingModel(TaskModel):
       dropout_seed: int64 [2], see `BertModel`.
 
     Returns:
-      `masked_lm_logits`, float32 [B * P, V]; `next_sentence_logits`, float32 [B, 2] (of packed
-      rows [B * C, 2]), where class 0 is "follows" and 1 is "random"; and the outputs of
-      `BertModel`, while training of the last layer only those that these are made of.
+      `masked_lm_logits`, float32 [B * P, V]; with the head `next_sentence_logits`, float32
+      [B, 2] (of packed rows [B * C, 2]), where class 0 is "follows" and 1 is "random"; and the
+      outputs of `BertModel`, while training of the last layer only those that these are made of.
     """
     positions, wanted = tf.cast(features["masked_lm_positions"], tf.int32), None
     if training:
       cls = features.get("cls_positions", tf.zeros_like(positions[:, :1]))
-      wanted = tf.concat([tf.cast(cls, tf.int32), positions], axis=1)
+      cls = tf.cast(cls, tf.int32) if self.next_sentence else positions[:, :0]
+      wanted = tf.concat([cls, positions], axis=1)
       positions = tf.zeros_like(positions) + tf.range(tf.shape(cls)[1], tf.shape(wanted)[1])
     outputs = self.bert(
       features, training=training, dropout_seed=dropout_seed, wanted_positions=wanted
     )
     vectors = ops.gather_positions(outputs["sequence_output"], positions)
     table = self.bert.embeddings.word_embeddings.value
-    return {
-      **outputs,
-      "masked_lm_logits": self.cls.predictions(vectors, table),
-      "next_sentence_logits": self.cls.seq_relationship(outputs["pooled_output"]),
-    }
+    outputs["masked_lm_logits"] = self.cls.predictions(vectors, table)
+    if self.next_sentence:
+      outputs["next_sentence_logits"] = self.cls.seq_relationship(outputs["pooled_output"])
+    return outputs
 
 
+@serializable
 class ClassifierModel(TaskModel):
   """BERT with one linear layer on the pooled vector: classification or regression."""
 
   def __init__(
-    self, config: BertConfig, num_labels: int, dtype=None, recompute_activations: bool = False
+    self,
+    config: BertConfig,
+    num_labels: int,
+    dtype: Dtype = None,
+    recompute_activations: bool = False,
   ):
     super().__init__("classifier", config, dtype, recompute_activations)
     self.num_labels = num_labels
     self.head = self._add_head(self._output_layer(num_labels))
+
+  def get_config(self) -> dict[str, Any]:
+    """The arguments of the constructor."""
+    return {**super().get_config(), "num_labels": self.num_labels}
 
   def call(
     self,
@@ -185,12 +234,15 @@ class ClassifierModel(TaskModel):
     training: bool = False,
     dropout_seed: tf.Tensor | None = None,
   ) -> dict[str, tf.Tensor]:
-    """Features of `BertModel` -> its outputs and `logits`, float32 [B, L].
+    """Features of `BertModel` -> its outputs and `logits`, float32 [B, L], packed [B * C, L].
 
     While training, a tenth of the pooled vector is dropped, whatever the config says, as in the
     original's `create_model`, and the last layer is computed for [CLS] only.
     """
-    wanted = tf.zeros([tf.shape(features["input_ids"])[0], 1], tf.int32) if training else None
+    wanted = None
+    if training:
+      first = tf.zeros([tf.shape(features["input_ids"])[0], 1], tf.int32)
+      wanted = tf.cast(features.get("cls_positions", first), tf.int32)
     outputs = self.bert(
       features, training=training, dropout_seed=dropout_seed, wanted_positions=wanted
     )
@@ -200,15 +252,26 @@ class ClassifierModel(TaskModel):
     return {**outputs, "logits": self.head(pooled)}
 
 
+@serializable
 class TokenClassifierModel(TaskModel):
   """BERT with one linear layer on every token: named entities and other tags."""
 
   def __init__(
-    self, config: BertConfig, num_labels: int, dtype=None, recompute_activations: bool = False
+    self,
+    config: BertConfig,
+    num_labels: int,
+    dtype: Dtype = None,
+    recompute_activations: bool = False,
+    add_pooler: bool = True,
   ):
-    super().__init__("token_classifier", config, dtype, recompute_activations)
+    super().__init__("token_classifier", config, dtype, recompute_activations, add_pooler)
     self.num_labels = num_labels
     self.head = self._add_head(self._output_layer(num_labels))
+
+  def get_config(self) -> dict[str, Any]:
+    """The arguments of the constructor."""
+    added = self.bert.pooler is not None
+    return {**super().get_config(), "num_labels": self.num_labels, "add_pooler": added}
 
   def call(
     self,
@@ -231,16 +294,32 @@ class _SquadScope(keras.layers.Layer):
     super().__init__(name="cls", **kwargs)
     self.squad = OutputLayer(2, config.hidden_size, 0.02, name="squad", dtype=self.dtype_policy)
 
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B * S, 2]; for `summary`."""
+    return (None, 2)
+
   def build(self, input_shape=None):
     self.squad.build()
 
 
+@serializable
 class SpanModel(TaskModel):
   """BERT with a start and an end score for every token (paper, 4.2)."""
 
-  def __init__(self, config: BertConfig, dtype=None, recompute_activations: bool = False):
-    super().__init__("span", config, dtype, recompute_activations)
+  def __init__(
+    self,
+    config: BertConfig,
+    dtype: Dtype = None,
+    recompute_activations: bool = False,
+    add_pooler: bool = True,
+  ):
+    super().__init__("span", config, dtype, recompute_activations, add_pooler)
     self.cls = self._add_head(_SquadScope(config, dtype=self.dtype_policy))
+
+  def get_config(self) -> dict[str, Any]:
+    """The arguments of the constructor."""
+    return {**super().get_config(), "add_pooler": self.bert.pooler is not None}
 
   def call(
     self,
@@ -257,9 +336,7 @@ class SpanModel(TaskModel):
 
 def head_dropout(dropout_seed: tf.Tensor | None, config: BertConfig) -> ops.Dropout:
   """The dropout of a head, whose masks are independent of those of the encoder."""
-  if dropout_seed is None:
-    dropout_seed = tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)
-  return ops.Dropout(dropout_seed).block(config.num_hidden_layers)
+  return ops.Dropout.of(dropout_seed).block(config.num_hidden_layers)
 
 
 def _per_token(layer: OutputLayer, sequence: tf.Tensor) -> tf.Tensor:

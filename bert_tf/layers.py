@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from bert_tf import fused_ops, ops
+from bert_tf import ops
 from bert_tf.config import BertConfig
+from bert_tf.execution import ExecutionPlan
 
 
 def create_initializer(initializer_range: float = 0.02) -> keras.initializers.Initializer:
@@ -52,15 +53,12 @@ class LayerNorm(keras.layers.Layer):
     """[..., H] -> [..., H]."""
     return ops.layer_norm(x, self.gamma, self.beta, self._epsilon)
 
-  def after_dropout(
-    self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout, rate: float
+  def of_residual(
+    self, x: tf.Tensor, residual: tf.Tensor, rate: float, plan: ExecutionPlan
   ) -> tf.Tensor:
-    """Normalises dropout(x) + residual; both [rows, H]."""
-    if not fused_ops.available(self._size):
-      return self(dropout(x, rate) + residual)
-    random, dropped = dropout.draw(tf.shape(x), rate)
+    """LayerNorm(dropout(x) + residual); all [rows, H]."""
     gamma, beta = tf.convert_to_tensor(self.gamma.value), tf.convert_to_tensor(self.beta.value)
-    return fused_ops.residual_norm(x, residual, gamma, beta, self._epsilon, random, dropped)
+    return plan.residual_norm(x, residual, rate, gamma, beta, self._epsilon)
 
 
 class ResidualOutput(keras.layers.Layer):
@@ -79,11 +77,7 @@ class ResidualOutput(keras.layers.Layer):
     self._dense.build()
     self._layer_norm.build()
 
-  def call(
-    self, x: tf.Tensor, residual: tf.Tensor, dropout: ops.Dropout | None = None
-  ) -> tf.Tensor:
+  def call(self, x: tf.Tensor, residual: tf.Tensor, plan: ExecutionPlan) -> tf.Tensor:
     """x [B * S, in], residual [B * S, H] -> [B * S, H]."""
-    x = self._dense(x, training=dropout is not None)
-    if dropout:
-      return self._layer_norm.after_dropout(x, residual, dropout, self._rate)
-    return self._layer_norm(x + residual)
+    x = self._dense(x, training=plan.training)  # [B * S, H]
+    return self._layer_norm.of_residual(x, residual, self._rate, plan)  # [B * S, H]

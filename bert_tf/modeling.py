@@ -10,12 +10,20 @@ original nests its variable scopes: `bert/encoder/layer_0/attention/self/query/k
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from bert_tf import fused_ops, ops
+from bert_tf import ops
 from bert_tf.config import BertConfig
+from bert_tf.execution import ExecutionPlan
+from bert_tf.keras_model import BertKerasModel, serializable
 from bert_tf.layers import Dense, LayerNorm, ResidualOutput, create_initializer
+from bert_tf.ops import gelu, get_activation
+
+# Under these names the original's modeling.py has them too.
+__all__ = ["BertConfig", "BertModel", "create_initializer", "gelu", "get_activation"]
 
 
 class Embeddings(keras.layers.Layer):
@@ -25,6 +33,11 @@ class Embeddings(keras.layers.Layer):
     super().__init__(name="embeddings", **kwargs)
     self._config = config
     self._layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype=self.dtype_policy)
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B * S, H]; for `summary`."""
+    return (None, self._config.hidden_size)
 
   def build(self, input_shape=None):
     """Creates the three tables: [vocabulary, H], [segments, H], [positions, H]."""
@@ -47,25 +60,26 @@ class Embeddings(keras.layers.Layer):
     self,
     input_ids: tf.Tensor,
     segment_ids: tf.Tensor,
-    position_ids: tf.Tensor | None = None,
-    dropout: ops.Dropout | None = None,
+    position_ids: tf.Tensor | None,
+    plan: ExecutionPlan,
   ) -> tf.Tensor:
-    """[B, S] ids -> [B * S, H] in the compute type; positions default to 0, 1, 2, ..."""
+    """[B, S] ids -> [B * S, H] in the compute type; positions of None are 0, 1, 2, ..."""
+    config = self._config
     batch, length = tf.unstack(tf.shape(input_ids))
     # A gather from the variable itself would make every later read of it a copy of the table.
     table = tf.convert_to_tensor(self.word_embeddings.value)
     words = tf.gather(table, input_ids)  # [B, S, H]
     # The few segments make a matrix product cheaper than a gather, forward and backward.
-    segments = tf.one_hot(tf.reshape(segment_ids, [-1]), self._config.type_vocab_size)
+    segments = tf.one_hot(tf.reshape(segment_ids, [-1]), config.type_vocab_size)
     segments = tf.matmul(segments, self.token_type_embeddings.value)  # [B * S, H]
     positions = self.position_embeddings.value
     if position_ids is None:
       positions = positions[:length]  # [S, H]
     else:
       positions = tf.gather(tf.convert_to_tensor(positions), position_ids)  # [B, S, H]
-    hidden = tf.reshape(words + positions, [batch * length, self._config.hidden_size]) + segments
-    hidden = self._layer_norm(tf.cast(hidden, self.compute_dtype))
-    return dropout(hidden, self._config.hidden_dropout_prob) if dropout else hidden
+    hidden = tf.reshape(words + positions, [batch * length, config.hidden_size]) + segments
+    hidden = self._layer_norm(tf.cast(hidden, self.compute_dtype))  # [B * S, H]
+    return plan.drop(hidden, config.hidden_dropout_prob)  # [B * S, H]
 
 
 class SelfAttention(keras.layers.Layer):
@@ -86,59 +100,40 @@ class SelfAttention(keras.layers.Layer):
       layer.build()
 
   def call(
-    self,
-    hidden: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: ops.Dropout | None = None,
-    tokens: ops.TokenPlaces | None = None,
-    queried: tf.Tensor | None = None,
+    self, queries: tf.Tensor, hidden: tf.Tensor, bias: tf.Tensor, plan: ExecutionPlan
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """Mixes the values of every sequence.
 
     Args:
-      hidden: [B * S, H]; with `tokens` [T, H], without padding.
-      bias: float32 [B, 1, 1 or S or Q, S], see `ops.attention_bias`.
-      dropout: applied to the probabilities; None at inference.
-      tokens: where the tokens are that `hidden` holds.
-      queried: [B * Q, H], rows of `hidden` whose contexts alone are wanted.
+      queries: [B * S, H], those rows of `hidden` that look (`from_tensor` of the original).
+      hidden: [B * S, H], the rows that are looked at (`to_tensor`).
+      bias: float32 [B, 1, 1 or S, S], see `ops.attention_bias`.
+      plan: how to compute it.
 
     Returns:
-      The contexts, as `hidden` or `queried`, and the probabilities before dropout,
-      [B, N, S or Q, S].
+      The contexts, [B * S, H], and the probabilities before dropout, [B, N, S, S].
     """
     config = self._config
     heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    batch, everywhere = tf.shape(bias)[0], queried is None
+    batch = tf.shape(bias)[0]
 
-    def heads_of(layer: Dense, few: tf.Tensor | None = None) -> tf.Tensor:
-      x = layer(hidden if few is None else few, training=dropout is not None)
-      x = tokens.spread(x) if tokens and few is None else x
+    def split(x: tf.Tensor) -> tf.Tensor:
       x = tf.reshape(x, [batch, -1, heads, size])  # [B, S, N, D]
       return tf.transpose(x, [0, 2, 1, 3])  # [B, N, S, D]
 
-    query, key, value = heads_of(self._query, queried), heads_of(self._key), heads_of(self._value)
+    query = plan.queries_with_padding(self._query(queries, training=plan.training))  # [B * S, H]
+    query = split(query)  # [B, N, S, D]
+    key = split(plan.with_padding(self._key(hidden, training=plan.training)))  # [B, N, S, D]
+    value = split(plan.with_padding(self._value(hidden, training=plan.training)))  # [B, N, S, D]
+
     scores = tf.matmul(query, key, transpose_b=True)  # [B, N, S, S]
-    probs = ops.attention_probs(scores, size**-0.5, bias)
-    # The kernel is compiled for every length; for a few rows that does not pay.
-    fused = everywhere and fused_ops.available(config.hidden_size)
-    weights = self._weights(scores, probs, bias, dropout, fused)
+    probs, weights = plan.attention(
+      scores, size**-0.5, bias, config.attention_probs_dropout_prob, config.hidden_size
+    )  # [B, N, S, S] both, before and after dropout
     context = tf.matmul(weights, value)  # [B, N, S, D]
     context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, D]
-    context = tf.reshape(context, [-1, config.hidden_size])
-    return tokens.pick(context) if tokens and everywhere else context, probs
-
-  def _weights(self, scores, probs, bias, dropout: ops.Dropout | None, fused: bool) -> tf.Tensor:
-    """The probabilities after dropout, [B, N, S, S]."""
-    config = self._config
-    rate = config.attention_probs_dropout_prob
-    if not dropout:
-      return probs
-    if not fused:
-      return dropout(probs, rate)
-    # From the scores once more: `probs` is then left uncomputed, unless somebody asks for it.
-    size = config.hidden_size // config.num_attention_heads
-    random, dropped = dropout.draw(tf.shape(scores), rate)
-    return fused_ops.attention_weights(scores, size**-0.5, bias, random, dropped)
+    context = tf.reshape(context, [-1, config.hidden_size])  # [B * S, H]
+    return plan.queries_without_padding(context), probs
 
 
 class Attention(keras.layers.Layer):
@@ -155,21 +150,12 @@ class Attention(keras.layers.Layer):
     self._output.build()
 
   def call(
-    self,
-    hidden: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: ops.Dropout | None = None,
-    tokens: ops.TokenPlaces | None = None,
-    wanted: tf.Tensor | None = None,
+    self, hidden: tf.Tensor, bias: tf.Tensor, plan: ExecutionPlan
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]; `tokens` as SelfAttention.
-
-    Where only some rows of the output are wanted, int [B * Q]: -> [B * Q, H] and [B, N, Q, S].
-    """
-    few = None if wanted is None else tf.gather(hidden, wanted)
-    context, probs = self._self(hidden, bias, dropout=dropout, tokens=tokens, queried=few)
-    residual = hidden if few is None else few
-    return self._output(context, residual, dropout=dropout), probs
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
+    queries = plan.queries(hidden)  # [B * S, H]
+    context, probs = self._self(queries, hidden, bias, plan=plan)  # [B * S, H], [B, N, S, S]
+    return self._output(context, queries, plan=plan), probs
 
 
 class Intermediate(keras.layers.Layer):
@@ -177,8 +163,7 @@ class Intermediate(keras.layers.Layer):
 
   def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="intermediate", **kwargs)
-    self._config = config
-    self._activation = ops.get_activation(config.hidden_act)
+    self._activation = config.hidden_act
     self._dense = Dense(
       config.hidden_size,
       config.intermediate_size,
@@ -191,13 +176,10 @@ class Intermediate(keras.layers.Layer):
     """Builds the projection."""
     self._dense.build()
 
-  def call(self, hidden: tf.Tensor, training: bool = False) -> tf.Tensor:
+  def call(self, hidden: tf.Tensor, plan: ExecutionPlan) -> tf.Tensor:
     """[B * S, H] -> [B * S, I]."""
-    hidden = self._dense(hidden, training=training)
-    config = self._config
-    if training and config.hidden_act == "gelu" and fused_ops.available(config.intermediate_size):
-      return fused_ops.gelu(hidden)
-    return self._activation(hidden)
+    hidden = self._dense(hidden, training=plan.training)  # [B * S, I]
+    return plan.activation(self._activation, hidden)  # [B * S, I]
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -215,29 +197,29 @@ class TransformerBlock(keras.layers.Layer):
       layer.build()
 
   def call(
-    self,
-    hidden: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: ops.Dropout | None = None,
-    tokens: ops.TokenPlaces | None = None,
-    wanted: tf.Tensor | None = None,
+    self, hidden: tf.Tensor, bias: tf.Tensor, plan: ExecutionPlan
   ) -> tuple[tf.Tensor, tf.Tensor]:
-    """As `Attention`: [B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
-    attended, probs = self._attention(hidden, bias, dropout=dropout, tokens=tokens, wanted=wanted)
-    wide = self._intermediate(attended, training=dropout is not None)
-    return self._output(wide, attended, dropout=dropout), probs
+    """[B * S, H] -> [B * S, H] and the probabilities [B, N, S, S]."""
+    attended, probs = self._attention(hidden, bias, plan=plan)  # [B * S, H], [B, N, S, S]
+    wide = self._intermediate(attended, plan=plan)  # [B * S, I]
+    return self._output(wide, attended, plan=plan), probs  # [B * S, H], [B, N, S, S]
 
 
 class Encoder(keras.layers.Layer):
   """The stack of Transformer blocks."""
 
-  def __init__(self, config: BertConfig, recompute_activations: bool = False, **kwargs):
+  def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="encoder", **kwargs)
+    self._config = config
     self._blocks = [
       TransformerBlock(config, index, dtype=self.dtype_policy)
       for index in range(config.num_hidden_layers)
     ]
-    self._recompute = recompute_activations
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B * S, H], of every block; for `summary`."""
+    return (None, self._config.hidden_size)
 
   def build(self, input_shape=None):
     """Builds every block."""
@@ -245,31 +227,16 @@ class Encoder(keras.layers.Layer):
       block.build()
 
   def call(
-    self,
-    hidden: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: ops.Dropout | None = None,
-    tokens: ops.TokenPlaces | None = None,
-    last: ops.LastLayer | None = None,
+    self, hidden: tf.Tensor, bias: tf.Tensor, plan: ExecutionPlan
   ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """[B * S, H] or, with `tokens`, [T, H] -> outputs and probabilities of all layers."""
+    """[B * S, H] -> of every block its output [B * S, H] and its probabilities [B, N, S, S]."""
     outputs, probs = [], []
+    hidden = plan.without_padding(hidden)  # [B * S, H]
     for index, block in enumerate(self._blocks):
-      block_dropout = dropout.block(index) if dropout else None
-      wanted = None
-      if last and block is self._blocks[-1]:
-        wanted, bias = last
-
-      def run(x, bias, block=block, dropout=block_dropout, wanted=wanted):
-        # A fresh copy: the backward pass calls this again and must meet the same masks.
-        dropout = dropout.copy() if dropout else None
-        return block(x, bias, dropout=dropout, tokens=tokens, wanted=wanted)
-
-      if self._recompute and dropout:
-        run = tf.recompute_grad(run)
-      hidden, layer_probs = run(hidden, bias)
-      outputs.append(hidden)
-      probs.append(layer_probs)
+      block_plan = plan.of_block(index, is_last=block is self._blocks[-1])
+      hidden, block_probs = block_plan.run(block, hidden, bias)  # [B * S, H], [B, N, S, S]
+      outputs.append(block_plan.queries_with_padding(hidden))  # [B * S, H]
+      probs.append(block_probs)
     return outputs, probs
 
 
@@ -278,10 +245,16 @@ class Pooler(keras.layers.Layer):
 
   def __init__(self, config: BertConfig, **kwargs):
     super().__init__(name="pooler", **kwargs)
+    self._config = config
     width = config.hidden_size
     self._dense = Dense(
       width, width, config.initializer_range, name="dense", dtype=self.dtype_policy
     )
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B, H]; for `summary`."""
+    return (None, self._config.hidden_size)
 
   def build(self, input_shape=None):
     """Builds the dense layer."""
@@ -294,7 +267,8 @@ class Pooler(keras.layers.Layer):
     return tf.tanh(self._dense(ops.gather_positions(sequence, cls_positions)))
 
 
-class BertModel(keras.Model):
+@serializable
+class BertModel(BertKerasModel):
   """The encoder of BERT with its pooler (the original's `modeling.BertModel`)."""
 
   def __init__(
@@ -303,6 +277,7 @@ class BertModel(keras.Model):
     dtype: str | keras.DTypePolicy | None = None,
     recompute_activations: bool = False,
     name: str = "bert",
+    add_pooler: bool = True,
   ):
     """Creates the model with freshly initialised weights.
 
@@ -313,19 +288,34 @@ class BertModel(keras.Model):
       recompute_activations: while training, keep only the output of every block and compute
         the rest again in the backward pass: about a third more time, far less memory.
       name: first part of every variable's name; the original's default is "bert".
+      add_pooler: False for an encoder without the layer that makes one vector of a text. The
+        original always has it.
     """
     super().__init__(name=name, dtype=dtype)
     self.config = config
+    self.recompute_activations = recompute_activations
     self.embeddings = Embeddings(config, dtype=self.dtype_policy)
-    self.encoder = Encoder(config, recompute_activations, dtype=self.dtype_policy)
-    self.pooler = Pooler(config, dtype=self.dtype_policy)
-    self.build()
+    self.encoder = Encoder(config, dtype=self.dtype_policy)
+    self.pooler = Pooler(config, dtype=self.dtype_policy) if add_pooler else None
+    self.build(None)
+
+  @property
+  def output_shape(self) -> tuple[int | None, ...]:
+    """[B, S, H], of `sequence_output`; for `summary`."""
+    return (None, None, self.config.hidden_size)
 
   def build(self, input_shape=None):
     """Creates all variables, in the original's order."""
-    for layer in (self.embeddings, self.encoder, self.pooler):
-      layer.build()
+    if self.built:
+      return  # Keras asks once more when it has loaded a model.
+    for layer in filter(None, (self.embeddings, self.encoder, self.pooler)):
+      layer.build(input_shape)
     self.built = True
+
+  def get_config(self) -> dict[str, Any]:
+    """The arguments of the constructor."""
+    added = self.pooler is not None
+    return {**super().get_config(), "name": self.name, "add_pooler": added}
 
   def call(
     self,
@@ -338,61 +328,44 @@ class BertModel(keras.Model):
 
     Args:
       features: `input_ids`, int [B, S]; optionally `input_mask`, int [B, S], 1 for tokens and 0
-        for padding (default: all 1), and `segment_ids`, int [B, S] (default: all 0). Other
-        entries are ignored. Rows that hold several sequences (`data.packing`) have besides
+        for padding (default: all 1), and `segment_ids`, int [B, S] (default: all 0). Lists and
+        arrays will do, and other tools' names, see `model_features`; entries that no model reads,
+        such as labels, are ignored. Rows that hold several sequences (`data.packing`) have besides
         `sequence_ids` and `position_ids`, int [B, S], and `cls_positions`, int [B, C].
         With `token_places`, int [T], where in [B * S] the mask is 1, dense layers leave padding
         out, and what outputs hold there is of no account; the first place must be a token.
       training: whether to apply dropout.
       dropout_seed: int64 [2], determines the dropout masks; default: drawn at random.
-      wanted_positions: int32 [B, Q], where the last layer is wanted, beginning with the positions
-        of [CLS]; it is not computed elsewhere. Its outputs are then [B, Q, H] and its
+      wanted_positions: int32 [B, Q], where the last layer is wanted, for a pooler beginning with
+        the positions of [CLS]; it is not computed elsewhere. Its outputs are then [B, Q, H] and its
         probabilities [B, N, Q, S]. Default: everywhere.
 
     Returns:
       `embedding_output` [B, S, H]; `encoder_layers`, a list of [B, S, H];
-      `sequence_output` [B, S, H], the last of them; `pooled_output` [B, H], with
-      `cls_positions` [B * C, H]; `attention_probs`, a list of [B, N, S, S].
+      `sequence_output` [B, S, H], the last of them; `attention_probs`, a list of
+      [B, N, S, S]; with a pooler `pooled_output` [B, H], given `cls_positions` [B * C, H].
     """
-    input_ids = features["input_ids"]
-    input_mask = features.get("input_mask")
-    segment_ids = features.get("segment_ids")
-    if input_mask is None:
-      input_mask = tf.ones_like(input_ids)
-    if segment_ids is None:
-      segment_ids = tf.zeros_like(input_ids)
-    dropout = ops.Dropout(_seed_or_random(dropout_seed)) if training else None
+    input_ids = features["input_ids"]  # [B, S]
+    if "input_mask" not in features:
+      features = {**features, "input_mask": tf.ones_like(input_ids)}
+    if "segment_ids" not in features:
+      features = {**features, "segment_ids": tf.zeros_like(input_ids)}
+    bias = ops.attention_bias(features["input_mask"], features.get("sequence_ids"))
+    dropout = ops.Dropout.of(dropout_seed) if training else None
+    plan = ExecutionPlan.of(features, bias, dropout, wanted_positions, self.recompute_activations)
 
-    # A static shape where it is known keeps later reshapes static too.
-    shape = tf.concat([tf.shape(input_ids), [self.config.hidden_size]], axis=0)
-
-    def unflatten(x: tf.Tensor) -> tf.Tensor:
-      x = tf.reshape(x, shape)  # [B, S, H]
-      return tf.ensure_shape(x, [*input_ids.shape, self.config.hidden_size])
-
-    positions = features.get("position_ids")
-    embedded = self.embeddings(input_ids, segment_ids, position_ids=positions, dropout=dropout)
-    bias = ops.attention_bias(input_mask, features.get("sequence_ids"))
-    places = features.get("token_places")
-    tokens = None if places is None else ops.TokenPlaces.of(places, input_mask)
-    hidden = tokens.pick(embedded) if tokens else embedded
-    cls, last = features.get("cls_positions"), None
-    if wanted_positions is not None:
-      last = ops.LastLayer.of(wanted_positions, bias, tokens)
-      cls = None if cls is None else tf.zeros_like(cls) + tf.range(tf.shape(cls)[1])
-    layers, probs = self.encoder(hidden, bias, dropout=dropout, tokens=tokens, last=last)
-    few = [last.unflatten(layers.pop())] if last else []
-    layers = [unflatten(tokens.spread(layer) if tokens else layer) for layer in layers] + few
-    return {
-      "embedding_output": unflatten(embedded),
+    embedded = self.embeddings(
+      input_ids, features["segment_ids"], position_ids=features.get("position_ids"), plan=plan
+    )  # [B * S, H]
+    layers, probs = self.encoder(embedded, bias, plan=plan)  # [B * S, H] and [B, N, S, S] each
+    embedded, *layers = plan.sequences([embedded, *layers], input_ids)  # [B, S, H] each
+    outputs = {
+      "embedding_output": embedded,
       "encoder_layers": layers,
       "sequence_output": layers[-1],
-      "pooled_output": self.pooler(layers[-1], cls),
       "attention_probs": probs,
     }
-
-
-def _seed_or_random(seed: tf.Tensor | None) -> tf.Tensor:
-  if seed is not None:
-    return seed
-  return tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)
+    if self.pooler is not None:
+      cls_positions = plan.positions_of_cls(features.get("cls_positions"))  # [B, C]
+      outputs["pooled_output"] = self.pooler(layers[-1], cls_positions)  # [B, H]
+    return outputs

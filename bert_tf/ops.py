@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
+
+from bert_tf.errors import UserError
 
 # Added to the attention scores of padding positions; the original's value, large enough to make
 # their probability 0 in float32 and small enough for float16.
@@ -24,15 +25,30 @@ def gelu_erf(x: tf.Tensor) -> tf.Tensor:
   return tf.nn.gelu(x, approximate=False, name="gelu")
 
 
-def get_activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-  """Maps a name of `config.ACTIVATIONS` to its function."""
-  return {
-    "gelu": gelu,
-    "gelu_erf": gelu_erf,
-    "relu": tf.nn.relu,
-    "tanh": tf.tanh,
-    "linear": tf.identity,
-  }[name]
+_ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+  "gelu": gelu,
+  "gelu_erf": gelu_erf,
+  "relu": tf.nn.relu,
+  "tanh": tf.tanh,
+  "linear": tf.identity,
+}
+
+
+def get_activation(name: str | Callable | None) -> Callable[[tf.Tensor], tf.Tensor]:
+  """Maps a name of `config.ACTIVATIONS` to its function, as `modeling.get_activation` does.
+
+  As in the original, None and "" are linear, capitals do not count, and what is no name is taken
+  for a function. "linear" gives the identity, where the original gives None.
+
+  Raises:
+    UserError: the name is unknown.
+  """
+  if not isinstance(name, str | None):
+    return name
+  found = _ACTIVATIONS.get((name or "linear").lower())
+  if found is None:
+    raise UserError(f"expected an activation of {', '.join(_ACTIVATIONS)}, found {name!r}")
+  return found
 
 
 def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -110,61 +126,6 @@ def attention_bias(input_mask: tf.Tensor, sequence_ids: tf.Tensor | None = None)
   return bias[:, tf.newaxis, tf.newaxis, :]
 
 
-class TokenPlaces(NamedTuple):
-  """Where the tokens of padded rows are, so that dense layers need not compute the padding.
-
-  Attributes:
-    taken: int [T], the places of tokens in [B * S].
-    source: int [B * S], which token to put in every place; in those of padding any.
-  """
-
-  taken: tf.Tensor
-  source: tf.Tensor
-
-  @classmethod
-  def of(cls, taken: tf.Tensor, input_mask: tf.Tensor) -> TokenPlaces:
-    """Adds to the places of tokens where each is to go, by a mask [B, S] of them."""
-    return cls(taken, tf.cumsum(tf.reshape(input_mask, [-1])) - 1)
-
-  def pick(self, x: tf.Tensor) -> tf.Tensor:
-    """[B * S, H] -> [T, H]."""
-    return tf.gather(x, self.taken)
-
-  def spread(self, x: tf.Tensor) -> tf.Tensor:
-    """[T, H] -> [B * S, H]."""
-    return tf.gather(x, self.source)
-
-
-class LastLayer(NamedTuple):
-  """Where the output of the last layer is wanted, when not everywhere.
-
-  A classifier reads [CLS] alone and masked words are a sixth of a text: keys and values of the
-  last layer are needed everywhere, its queries, projection and feed-forward half only there.
-
-  Attributes:
-    rows: int [B * Q], rows of the layer's input.
-    bias: float32 [B, 1, 1 or Q, S], see `attention_bias`.
-  """
-
-  rows: tf.Tensor
-  bias: tf.Tensor
-
-  @classmethod
-  def of(
-    cls, positions: tf.Tensor, bias: tf.Tensor, tokens: TokenPlaces | None = None
-  ) -> LastLayer:
-    """Of positions int32 [B, Q] in sequences with an attention bias [B, 1, 1 or S, S]."""
-    batch, length = tf.shape(bias)[0], tf.shape(bias)[3]
-    rows = tf.reshape(positions + (tf.range(batch) * length)[:, tf.newaxis], [-1])
-    if bias.shape[2] != 1:
-      bias = tf.gather(bias[:, 0], positions, batch_dims=1)[:, tf.newaxis]
-    return cls(tf.gather(tokens.source, rows) if tokens else rows, bias)
-
-  def unflatten(self, x: tf.Tensor) -> tf.Tensor:
-    """[B * Q, H] -> [B, Q, H]."""
-    return tf.reshape(x, [tf.shape(self.bias)[0], -1, x.shape[1]])
-
-
 def attention_probs(scores: tf.Tensor, scale: float, bias: tf.Tensor) -> tf.Tensor:
   """Softmax of scaled dot products (arXiv:1706.03762, eq. 1), computed in float32.
 
@@ -198,6 +159,13 @@ class Dropout:
     """Args: `seed`, int64 [2], another one for every step and replica; `first_site`, offset."""
     self._seed = seed
     self._site = first_site
+
+  @classmethod
+  def of(cls, seed: tf.Tensor | None) -> Dropout:
+    """Of a seed, int64 [2]; of None with masks that differ from call to call."""
+    if seed is None:
+      seed = tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)
+    return cls(seed)
 
   def block(self, index: int) -> Dropout:
     """Returns the dropout of the `index`-th block, whatever else has been drawn before."""
