@@ -225,8 +225,12 @@ def test_a_hugging_face_model_without_pooler_predicts(golden, tmp_path):
   assert model_dir.describe(str(tmp_path)).labels == ("O", "B-X", "I-X")
   path = write(tmp_path / "test", [[(word, "O") for word in "abcdefghijklmnopqrstuv"]])
   runner = fine_tuning_runs.ner(
-    output_dir=str(tmp_path / "out"), files={"test": path}, init_checkpoint=str(tmp_path), max_seq_length=14, do_predict=True,
-  )  # fmt: skip
+    output_dir=str(tmp_path / "out"),
+    files={"test": path},
+    init_checkpoint=str(tmp_path),
+    max_seq_length=14,
+    do_predict=True,
+  )
   assert runner.about.labels == ("O", "B-X", "I-X")
   runner.predict(DeviceOptions())
   found = (tmp_path / "out" / "test_predictions.txt").read_text().splitlines()

@@ -12,7 +12,7 @@ from bert_tf.model_dir import head_file, json_files, labels
 from bert_tf.model_dir.beside import CONFIG_FILE
 from bert_tf.model_dir.description import Description
 from bert_tf.model_dir.head_file import HeadFacts
-from bert_tf.tokenization.tokenizer_config import tokenizer_config
+from bert_tf.tokenization import tokenizer_config
 
 VOCABULARY_FILE, TOKENIZER_FILE = "vocab.txt", "tokenizer_config.json"
 _SPECIAL = ("cls", "mask", "pad", "sep", "unk")

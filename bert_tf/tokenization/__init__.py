@@ -18,6 +18,7 @@ if TYPE_CHECKING:
   from bert_tf.tokenization.case import case_of_vocabulary, validate_case_matches_checkpoint
   from bert_tf.tokenization.in_graph import InGraphTokenizer
   from bert_tf.tokenization.learn import learn_vocabulary, learn_vocabulary_files
+  from bert_tf.tokenization.numbering import SPECIAL_TOKENS
   from bert_tf.tokenization.reachable import why_unreachable
   from bert_tf.tokenization.settings import AddedToken, TokenizerSettings
   from bert_tf.tokenization.tokenizer import FullTokenizer
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
   )
   from bert_tf.tokenization.tokenizer_json import read_tokenizer_json
   from bert_tf.tokenization.vocabulary import (
-    SPECIAL_TOKENS,
     convert_by_vocab,
     convert_ids_to_tokens,
     convert_tokens_to_ids,
@@ -47,7 +47,7 @@ _EXPORTS = {
   "BasicTokenizer": "basic",
   "FullTokenizer": "tokenizer",
   "InGraphTokenizer": "in_graph",
-  "SPECIAL_TOKENS": "vocabulary",
+  "SPECIAL_TOKENS": "numbering",
   "SavedTokenizer": "tokenizer_files",
   "StatedSettings": "tokenizer_files",
   "TokenizerSettings": "settings",

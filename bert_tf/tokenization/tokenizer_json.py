@@ -9,8 +9,8 @@ from typing import Any
 
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
+from bert_tf.tokenization.numbering import SPECIAL_TOKENS, numbered
 from bert_tf.tokenization.settings import AddedToken, TokenizerSettings
-from bert_tf.tokenization.vocabulary import SPECIAL_TOKENS, numbered
 from bert_tf.tokenization.wordpiece import MAX_INPUT_CHARS_PER_WORD, SUFFIX_INDICATOR
 
 # transformers' limit. Ours is the original's, 200, in its place: the two differ about words of 101

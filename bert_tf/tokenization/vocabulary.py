@@ -12,9 +12,7 @@ from typing import Any
 
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer, existing_file
-
-# In the order in which a learnt vocabulary begins.
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+from bert_tf.tokenization.numbering import SPECIAL_TOKENS, numbered
 
 
 def load_vocab(
@@ -62,21 +60,6 @@ def vocabulary_lines(vocab_file: str | os.PathLike[str]) -> list[str]:
   if lines[-1] == "":
     lines.pop()
   return lines
-
-
-def numbered(lines: Iterable[str], path: str) -> collections.OrderedDict[str, int]:
-  """Strips tokens in id order and gives them their ids; raises UserError for one that is twice."""
-  vocab: collections.OrderedDict[str, int] = collections.OrderedDict()
-  for index, line in enumerate(lines):
-    token = line.strip()
-    if token in vocab:
-      raise UserError(
-        f"vocabulary {path}: expected every token once, found {token!r} on line"
-        f" {vocab[token] + 1} and again on line {index + 1}; remove one and retrain, or take the"
-        " file that came with the checkpoint"
-      )
-    vocab[token] = index
-  return vocab
 
 
 def require_special_tokens(
