@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 
@@ -85,16 +84,10 @@ def test_flags_of_the_original(script, root):
 @pytest.mark.parametrize(
   "arguments",
   [
-    ["run_pretraining.py", "--input_file=x", "--output_dir=out"],
-    ["run_classifier.py", "--data_dir=x", "--task_name=mrpc", "--output_dir=out"],
-    ["run_squad.py", "--output_dir=out"],
-    ["run_ner.py", "--output_dir=out"],
-    [
-      "extract_features.py",
-      "--input_file=x",
-      "--output_file=y",
-      "--init_checkpoint=nowhere/x.ckpt",
-    ],
+    ["run_pretraining.py", "--input_file=x", "--output_dir=out", "--do_train"],
+    ["run_classifier.py", "--data_dir=x", "--task_name=mrpc", "--output_dir=out", "--do_train"],
+    ["run_squad.py", "--output_dir=out", "--do_train"],
+    ["run_ner.py", "--output_dir=out", "--do_train"],
   ],
   ids=lambda arguments: arguments[0],
 )
@@ -121,37 +114,3 @@ def test_paths_in_buckets_are_refused(flag, root, tmp_path):
   name = re.split("[= ]", flag.lstrip("-"))[0]
   assert f"error: --{name}: expected a local path, found" in ended.stderr
   assert not list(tmp_path.iterdir())
-
-
-def test_model_files_beside_the_weights(root, golden, tmp_path):
-  for file in (golden / "tiny_ckpt").iterdir():
-    shutil.copy(file, tmp_path)
-  for name in ("bert_config.json", "vocab.txt"):
-    shutil.copy(golden / name, tmp_path)
-  (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-  code = """
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-from bert_tf.scripts import run_classifier as script
-script.FLAGS(sys.argv)
-script.training_flags.find_model_files("bert_config_file", "vocab_file", "do_lower_case")
-print(script.FLAGS.bert_config_file, script.FLAGS.vocab_file, script.FLAGS.do_lower_case)
-"""
-
-  def found(*arguments: str) -> list[str]:
-    common = ["--data_dir=x", "--task_name=mrpc", "--output_dir=out"]
-    ended = subprocess.run(
-      [sys.executable, "-c", code, str(root), *common, *arguments],
-      capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    return ended.stdout.split()
-
-  config, vocabulary = str(tmp_path / "bert_config.json"), str(tmp_path / "vocab.txt")
-  checkpoint = f"--init_checkpoint={tmp_path}/bert_model.ckpt"
-  assert found(checkpoint) == [config, vocabulary, "False"]
-  # The best weights of a run lie in a directory of their own, below what belongs to them.
-  (tmp_path / "best").mkdir()
-  assert found(f"--init_checkpoint={tmp_path}/best") == [config, vocabulary, "False"]
-  # What is named is not looked for.
-  named = ["--bert_config_file=a", "--vocab_file=b", "--do_lower_case"]
-  assert found(checkpoint, *named) == ["a", "b", "True"]

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.model_dir import trained
+from bert_tf.model_dir import Description, Given, describe
 from bert_tf.serving import locate
 from bert_tf.serving.predict import BATCH_SIZE, decode, print_json_line, text_batches
 
@@ -48,10 +47,10 @@ class MaskFiller:
     if locate.is_export(model):
       self._fill = _exported(model, top_k)
     else:
-      config = trained.config(model, bert_config_file)
-      vocab_file = trained.vocab_file(model, vocab_file)
-      length = max_seq_length or config.max_position_embeddings
-      self._fill = _from_checkpoint(model, config, vocab_file, do_lower_case, length, top_k)
+      given = Given(bert_config_file, vocab_file, do_lower_case)
+      about = describe(model, given, needs_vocabulary=True)
+      length = max_seq_length or about.config.max_position_embeddings
+      self._fill = _from_checkpoint(model, about, length, top_k)
 
   def fill(self, texts: list[bytes]) -> list[dict[str, Any]]:
     """Answers a batch of texts.
@@ -123,29 +122,20 @@ def _exported(model: str, top_k: int):
   return fill
 
 
-def _from_checkpoint(
-  model: str,
-  config: BertConfig,
-  vocab_file: str,
-  do_lower_case: bool | None,
-  max_seq_length: int,
-  top_k: int,
-):
-  from bert_tf.tokenization import load_vocab, require_special_tokens
-
-  vocabulary = load_vocab(vocab_file)
-  require_special_tokens(vocabulary, path=vocab_file)
-  config.check_vocabulary_size(len(vocabulary), vocab_file)
-  do_lower_case = trained.do_lower_case(model, do_lower_case, vocabulary)
+def _from_checkpoint(model: str, about: Description, max_seq_length: int, top_k: int):
   import tensorflow as tf
 
   from bert_tf import heads
   from bert_tf.export import exporters
   from bert_tf.export.graphs.pretraining import PretrainingModule
 
-  text = exporters.TextOptions(vocab_file, do_lower_case, max_seq_length)
-  exporters.check_text(text, config)
-  network = exporters.build(lambda policy: heads.PretrainingModel(config, policy), model, "float32")
+  text = exporters.TextOptions(
+    about.vocab_file or "", about.tokenizer.do_lower_case, max_seq_length
+  )
+  exporters.check_text(text, about.config)
+  network = exporters.build(
+    lambda policy: heads.PretrainingModel(about.config, policy), model, "float32"
+  )
   module = PretrainingModule(network, text, top_k)
   return lambda texts: module.fill_mask(tf.constant(texts))
 
