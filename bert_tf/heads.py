@@ -5,7 +5,7 @@ Axes as in modeling.py; P predictions per sequence, V vocabulary, L labels. Logi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -17,7 +17,7 @@ from bert_tf.layers import Dense, LayerNorm, create_initializer
 from bert_tf.modeling import BertModel
 
 # A Keras dtype policy or its name; None: the global one.
-Dtype = str | keras.DTypePolicy | None
+Dtype: TypeAlias = "str | keras.DTypePolicy | None"
 
 
 class OutputLayer(keras.layers.Layer):

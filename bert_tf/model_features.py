@@ -55,7 +55,7 @@ def model_features(features: Any, config: BertConfig) -> dict[str, Any]:
   for name, value in features.items():
     if value is None:
       continue
-    ours = ALIASES.get(name, name)
+    ours = ALIASES.get(name) or name
     if ours in given:
       raise UserError(
         f"features: expected {given[ours]} or {name}, which mean the same, found both; leave one"

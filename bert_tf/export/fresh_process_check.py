@@ -29,7 +29,7 @@ _BFLOAT16 = {"rtol": 5e-2, "atol": 5e-2}
 
 def read_samples(path: str) -> dict:
   """signature -> "in" or "out" -> name -> array."""
-  samples = collections.defaultdict(lambda: {"in": {}, "out": {}})
+  samples: dict[str, dict] = collections.defaultdict(lambda: {"in": {}, "out": {}})
   with np.load(path, allow_pickle=False) as arrays:
     for key in arrays.files:
       signature, kind, name = key.split("|")

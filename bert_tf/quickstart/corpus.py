@@ -113,8 +113,9 @@ def _docstrings(node: ast.AST, owner: tuple[str, ...], strings: set[int]) -> Ite
     if text:
       yield Text(".".join(owner), text, node.body[0].lineno)
   elif isinstance(node, ast.Constant):
-    if isinstance(node.value, str) and node.end_lineno != node.lineno:
-      strings.update(range(node.lineno, node.end_lineno + 1))
+    last = node.end_lineno or node.lineno
+    if isinstance(node.value, str) and last != node.lineno:
+      strings.update(range(node.lineno, last + 1))
     return
   for child in ast.iter_child_nodes(node):
     name = getattr(child, "name", None) if isinstance(child, _DOCUMENTED) else None

@@ -108,12 +108,13 @@ class Runner:
     """
     digest = self._digest(step)
     marker = self._read_marker(step)
-    same = marker is not None and marker.digest == digest
-    if same and marker.finished and all(map(os.path.exists, step.outputs)):
+    if marker and marker.digest != digest:
+      marker = None
+    if marker and marker.finished and all(map(os.path.exists, step.outputs)):
       print(f"\n{label} {step.title}: done before, in {marker.cost.seconds:.0f} s", flush=True)
       return marker.cost
-    unfinished = same and not marker.finished
-    earlier = marker.cost if unfinished else Cost()
+    unfinished = marker if marker and not marker.finished else None
+    earlier = unfinished.cost if unfinished else Cost()
     if not (unfinished and step.resumes):
       self._remove(step.outputs)
     print(f"\n{label} {step.title}\n{show_command(step.command)}", flush=True)
@@ -137,12 +138,14 @@ class Runner:
     with contextlib.ExitStack() as files, _Forwarding() as forwarding:
       # A session of its own keeps the terminal's Ctrl-C from reaching the process twice: once
       # means "save and stop", twice "stop at once".
+      streams = self._streams(step, files)
       process = subprocess.Popen(
         step.command,
         env=environment,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
-        **self._streams(step, files),
+        stdout=streams.get("stdout"),
+        stderr=streams.get("stderr"),
       )
       forwarding.to(process.pid)
       _, status, usage = os.wait4(process.pid, 0)

@@ -138,7 +138,7 @@ class Batcher:
     Raises:
       RequestError: the inputs do not fit the signature, or the queue is full.
     """
-    future = concurrent.futures.Future()
+    future: concurrent.futures.Future = concurrent.futures.Future()
     self._put(_Job(signature, inputs, self._rows(signature, inputs), _longest_row(inputs), future))
     return future
 
@@ -230,7 +230,8 @@ class Batcher:
         return [(jobs[0], error)]
       # One bad request must not spoil the others' answers.
       return [answer for job in jobs for answer in self._answers([job])]
-    answers, start = [], 0
+    answers: list[tuple[_Job, Arrays | Exception]] = []
+    start = 0
     for job in jobs:
       stop = start + job.rows
       answers.append((job, {name: value[start:stop] for name, value in outputs.items()}))
@@ -254,9 +255,9 @@ class Batcher:
 
 def _is_wanted(job: _Job) -> bool:
   """Whether somebody still waits for the answer."""
-  if job.loop:
-    return not job.future.cancelled()
-  return job.future.set_running_or_notify_cancel()
+  if isinstance(job.future, concurrent.futures.Future):
+    return job.future.set_running_or_notify_cancel()
+  return not job.future.cancelled()
 
 
 def _settle(answers: Iterable[tuple[_Job, Arrays | Exception]]) -> None:

@@ -13,19 +13,20 @@ class Metrics:
 
   def __init__(self):
     self._registry = CollectorRegistry()
-    options = {"registry": self._registry}
     self._requests = Counter(
       "bert_tf_requests", "Requests by interface, method and status.", ["api", "method", "code"],
-      **options,
+      registry=self._registry,
     )  # fmt: skip
     self._seconds = Histogram(
-      "bert_tf_request_seconds", "Seconds from request to answer.", ["api"], **options
+      "bert_tf_request_seconds", "Seconds from request to answer.", ["api"], registry=self._registry
     )
     self._rows = Histogram(
       "bert_tf_batch_rows", "Rows in a run of the model.", ["signature"],
-      buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), **options,
+      buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=self._registry,
     )  # fmt: skip
-    self._waiting = Gauge("bert_tf_waiting_rows", "Rows that wait in the queue.", **options)
+    self._waiting = Gauge(
+      "bert_tf_waiting_rows", "Rows that wait in the queue.", registry=self._registry
+    )
 
   def count(self, api: str, method: str, code: str, seconds: float) -> None:
     """Counts a request."""

@@ -370,8 +370,7 @@ def _weights(options: FineTuningOptions) -> Description:
   place = options.output_dir if resumes else options.init_checkpoint
   about = model_dir.describe(place, given, needs_vocabulary=True)
   if options.do_train:
-    bound = {"labels": (), "head": None, "pairs": None, "max_seq_length": None, "settings": {}}
-    return dataclasses.replace(about, **bound)
+    return Description(about.config, about.tokens, about.vocab_file, about.tokenizer)
   return about
 
 

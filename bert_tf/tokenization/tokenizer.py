@@ -62,8 +62,9 @@ class FullTokenizer:
     """
     self.vocab = load_vocab(vocab_file)
     self.inv_vocab = {index: token for token, index in self.vocab.items()}
-    is_path = isinstance(vocab_file, str | os.PathLike)
-    self.vocab_file = os.fspath(vocab_file) if is_path else ""
+    self.vocab_file = ""
+    if isinstance(vocab_file, str | os.PathLike):
+      self.vocab_file = os.fspath(vocab_file)
     self.basic_tokenizer = BasicTokenizer(do_lower_case, settings=settings)
     self.settings = self.basic_tokenizer.settings
     self.do_lower_case = self.settings.do_lower_case

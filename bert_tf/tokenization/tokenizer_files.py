@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 from bert_tf.errors import UserError
 from bert_tf.tokenization.settings import AddedToken, TokenizerSettings
@@ -185,7 +185,8 @@ def _stated(values: Mapping[str, Any], path: str) -> StatedSettings:
   for key, value in values.items():
     if value is not None and not isinstance(value, bool):
       raise UserError(f"{path}: expected true or false for {key}, found {value!r}; correct it")
-  return StatedSettings(**{key: value for key, value in values.items() if value is not None})
+  stated = {key: value for key, value in values.items() if value is not None}
+  return cast(StatedSettings, stated)
 
 
 def _refusal(path: str, expected: str, found: Any) -> UserError:
@@ -238,12 +239,12 @@ def _added_beside(
 
 def _special_beside(directory: str | os.PathLike[str]) -> set[str]:
   """The contents of additional_special_tokens."""
-  special = set()
+  special: set[str] = set()
   for name in ("tokenizer_config.json", "special_tokens_map.json"):
     path = _beside(directory, name)
     tokens = read_object(path).get("additional_special_tokens") if path else None
     for token in tokens if isinstance(tokens, list) else ():
-      special.add(token.get("content") if isinstance(token, dict) else token)
+      special.add(str(token.get("content") if isinstance(token, dict) else token))
   return special
 
 

@@ -182,7 +182,7 @@ class TableOptions:
     id_column: of what names an example in the predictions; default: split and line number.
     labels: in the order of their ids; default: those found in the training data, sorted.
     label_separator: between the labels of a multi-label example.
-    task_type: one of `TASK_TYPES`.
+    task_type: one of `TASK_TYPES`; None: that of the weights, or classification.
     header: whether the first row holds the names of the columns; None: if a wanted one is there.
     files: split -> file; default: train.*, dev.* and test.* in the data directory.
   """
@@ -193,7 +193,7 @@ class TableOptions:
   id_column: str | None = None
   labels: tuple[str, ...] = ()
   label_separator: str = ","
-  task_type: str = CLASSIFICATION
+  task_type: str | None = None
   header: bool | None = None
   files: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -204,7 +204,8 @@ class TableProcessor(DataProcessor):
   def __init__(self, data_dir: str, options: TableOptions, known_labels: Sequence[str] = ()):
     """Args: `known_labels`, of an earlier training, used where there is no training data."""
     super().__init__(data_dir)
-    if options.task_type not in TASK_TYPES:
+    self.task_type = options.task_type or CLASSIFICATION
+    if self.task_type not in TASK_TYPES:
       raise UserError(
         f"--task_type: expected one of {', '.join(TASK_TYPES)}, found {options.task_type!r}"
       )
@@ -215,7 +216,6 @@ class TableProcessor(DataProcessor):
     repeated = [label for label in options.labels if options.labels.count(label) > 1]
     if repeated:
       raise UserError(f"--labels: expected every label once, found {repeated[0]!r} twice")
-    self.task_type = options.task_type
     self._options = options
     self._labels = list(options.labels or known_labels)
     self._train: list[InputExample] | None = None
@@ -343,7 +343,7 @@ TABLE = "table"
 
 def create_processor(
   task_name: str,
-  data_dir: str,
+  data_dir: str | None,
   options: TableOptions,
   known_labels: Sequence[str] = (),
   xnli_language: str = "zh",

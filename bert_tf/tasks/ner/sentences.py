@@ -122,7 +122,7 @@ def read_sentences(path: str, columns: Columns, labelled: bool = True) -> list[S
       current = Sentence([], None if tag is None else [], path, number)
       sentences.append(current)
     current.words.append(word)
-    if tag is not None:
+    if tag is not None and current.tags is not None:
       current.tags.append(tag)
   if not sentences:
     raise UserError(f"{path}: expected a word and its tag a line, found blank lines; add sentences")

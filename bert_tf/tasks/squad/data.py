@@ -241,7 +241,7 @@ class SquadData(TaskData):
     texts = {key: prediction.text for key, prediction in predictions.items()}
     if not self.prediction.version_2_with_negative:
       return evaluation.evaluate_v1(self._answers, texts)
-    null_odds = {key: prediction.null_odds for key, prediction in predictions.items()}
+    null_odds = {key: prediction.null_odds or 0.0 for key, prediction in predictions.items()}
     return evaluation.evaluate_v2(self._answers, texts, null_odds)
 
 

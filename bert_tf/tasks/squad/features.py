@@ -114,7 +114,7 @@ class SquadFeatures:
       "input_mask": [1] * self.num_tokens + padding,
       "segment_ids": self.segment_ids + padding,
     }
-    if self.start_position is not None:
+    if self.start_position is not None and self.end_position is not None:
       record["start_positions"] = [self.start_position]
       record["end_positions"] = [self.end_position]
       record["is_impossible"] = [int(self.is_impossible)]
@@ -260,12 +260,14 @@ def _answer_tokens(
   searched for exactly the answer's; the whole words stand where that fails (the original's
   `_improve_answer_span`).
   """
+  # Only examples that were read for training come here.
+  assert example.start_position is not None and example.end_position is not None
   start = document.word_to_token[example.start_position]
   if example.end_position < len(example.doc_tokens) - 1:
     end = document.word_to_token[example.end_position + 1] - 1
   else:
     end = len(document.ids) - 1
-  answer_ids = array.array("i", _token_ids(tokenizer, example.orig_answer_text))
+  answer_ids = array.array("i", _token_ids(tokenizer, example.orig_answer_text or ""))
   if answer_ids:
     for new_start in range(start, end - len(answer_ids) + 2):
       if document.ids[new_start : new_start + len(answer_ids)] == answer_ids:

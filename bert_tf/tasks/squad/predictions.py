@@ -160,7 +160,7 @@ class AnswerFinder:
 
   def _text(self, example: SquadExample, span: _Span) -> str:
     """The span as it is written in the context."""
-    if span.start_index == 0:
+    if span.features is None or span.start_index == 0:
       return ""
     ids = span.features.context_ids(span.start_index, span.end_index)
     tokens = self._tokenizer.convert_ids_to_tokens(list(ids))
