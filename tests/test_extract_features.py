@@ -99,6 +99,18 @@ def test_bad_input_is_refused_before_tensorflow_is_loaded(script, tmp_path, flag
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("output", ["./in.txt", "link.txt", "vocab.txt"])
+def test_no_input_is_overwritten(script, golden, tmp_path, output):
+  (tmp_path / "in.txt").write_text("some text\n")
+  (tmp_path / "link.txt").symlink_to("in.txt")
+  (tmp_path / "vocab.txt").write_bytes((golden / "vocab.txt").read_bytes())
+  result = script(input_file="in.txt", output_file=output, vocab_file="vocab.txt")
+  assert result.returncode == 1
+  assert f"error: --output_file: '{output}' is an input file" in result.stderr
+  assert (tmp_path / "in.txt").read_text() == "some text\n"
+  assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_vocabulary_of_another_size(script, golden):
   result = script(vocab_file=golden / "vocab_cased.txt", do_lower_case=False)
   assert result.returncode == 1

@@ -128,6 +128,9 @@ def _write(records: Sequence[bytes], output_files: Sequence[str]) -> None:
     for writer, record in zip(itertools.cycle(writers), records):
       writer.write(record)
       bar.update()
+    # Before the first file gets its name, there must have been room for all.
+    for writer in writers:
+      writer.complete()
 
 
 def warn_about_predictions(options: InstanceOptions) -> None:

@@ -33,7 +33,7 @@ from bert_tf.data.masking import Vocabulary, below, shuffle
 from bert_tf.data.records import GZIP_SUFFIX, RecordWriter
 from bert_tf.data.shards import Block, Shard, plan_shards, read_blocks, text_bytes
 from bert_tf.errors import UserError
-from bert_tf.files import atomic_writer
+from bert_tf.files import atomic_writer, refuse_overwriting
 from bert_tf.tokenization.tokenizer import FullTokenizer
 
 _RESERVOIR_DOCUMENTS = 256

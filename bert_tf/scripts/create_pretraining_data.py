@@ -9,6 +9,7 @@ from absl import flags, logging
 
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.errors import UserError
+from bert_tf.files import refuse_overwriting
 
 FLAGS = flags.FLAGS
 
@@ -63,6 +64,7 @@ def main() -> None:
   options = _instance_options()
   inputs = input_files.input_files(FLAGS.input_file)
   outputs = input_files.output_files(FLAGS.output_file, inputs)
+  refuse_overwriting({"--output_file": outputs}, {"--vocab_file": [FLAGS.vocab_file]})
   tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
   require_special_tokens(tokenizer.vocab, path=FLAGS.vocab_file)
   if FLAGS.num_workers or FLAGS.stream:

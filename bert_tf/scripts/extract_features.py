@@ -43,7 +43,7 @@ def main() -> None:
 
   from bert_tf import model_dir
   from bert_tf.errors import UserError
-  from bert_tf.files import atomic_writer, existing_checkpoint
+  from bert_tf.files import atomic_writer, existing_checkpoint, refuse_overwriting
   from bert_tf.tasks.vectors import token_vectors
 
   existing_checkpoint(FLAGS.init_checkpoint)
@@ -54,6 +54,10 @@ def main() -> None:
     default_lower_case=True,
   )
   about = model_dir.describe(FLAGS.init_checkpoint, given, needs_vocabulary=True)
+  read = ("input_file", "vocab_file", "bert_config_file", "init_checkpoint")
+  refuse_overwriting(
+    {"--output_file": [FLAGS.output_file]}, {f"--{name}": [FLAGS[name].value] for name in read}
+  )
   config, tokenizer = about.config, about.full_tokenizer()
   layers = token_vectors.parse_layers(FLAGS.layers, config.num_hidden_layers)
   config.check_sequence_length(FLAGS.max_seq_length)
