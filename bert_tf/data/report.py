@@ -78,17 +78,17 @@ class TokenizationReport:
     """Pieces that were cut off, from 0 to 1 of all."""
     return self.lost / max(self.pieces, 1)
 
-  def summary(self, noun: str = "texts", limit: str = "") -> str:
+  def summary(self, noun: str = "texts", limit: str = "", of_unknown: bool = True) -> str:
     """One line.
 
     Args:
       noun: what a text is called here, in the plural.
       limit: the flag that texts are cut at, such as "--max_seq_length=128"; none if they are not.
+      of_unknown: whether unknown pieces were counted.
     """
-    parts = [
-      f"{self.texts:,} {noun} of {self.pieces:,} pieces",
-      f"{percent(self.unknown_share)} of the pieces are {UNKNOWN}",
-    ]
+    parts = [f"{self.texts:,} {noun} of {self.pieces:,} pieces"]
+    if of_unknown:
+      parts.append(f"{percent(self.unknown_share)} of the pieces are {UNKNOWN}")
     if self.empty:
       parts.append(f"{self.empty:,} {noun} have no piece")
     if self.cut:
@@ -189,9 +189,8 @@ class CorpusReport:
   def log(self, max_seq_length: int) -> None:
     """Says what was read and cut, and warns of layouts that make poor records."""
     _logger.info("Read %d documents: %s", self.documents, self.lines.summary("lines"))
-    _logger.info(
-      "Made %s", self.sequences.summary("sequences", f"--max_seq_length={max_seq_length}")
-    )
+    limit = f"--max_seq_length={max_seq_length}"
+    _logger.info("Made %s", self.sequences.summary("sequences", limit, of_unknown=False))
     self.lines.warn_of_unknown("the text")
     lines = max(self.lines.texts, 1)
     if self.documents > 1 and self.single_lines > _MANY * self.documents:
