@@ -195,8 +195,9 @@ class CorpusReport:
     lines = max(self.lines.texts, 1)
     if self.documents > 1 and self.single_lines > _MANY * self.documents:
       _logger.warning(
-        "%s of the documents are a single line, so nothing follows it and the next sentence is a"
-        " random one: put blank lines between documents (articles, chapters), not between sentences",
+        "%s of the documents are a single line, so nothing follows it and the next sentence is"
+        " a random one: put blank lines between documents (articles, chapters), not between"
+        " sentences",
         percent(self.single_lines / self.documents),
       )
     if self.paragraphs > _MANY * self.sampled:

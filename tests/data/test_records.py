@@ -183,7 +183,7 @@ def test_long_records_are_read_whole(tmp_path):
 def test_gzip_under_another_name_is_recognized(tmp_path):
   write(tmp_path / "data.gz", [{"x": [1]}] * 3)
   (tmp_path / "data.gz").rename(tmp_path / "data.tfrecord")
-  with pytest.raises(UserError, match="found gzip data; give it a name that ends in .gz"):
+  with pytest.raises(UserError, match=r"found gzip data; give it a name that ends in \.gz"):
     list(records.read_records(tmp_path / "data.tfrecord"))
 
 
@@ -194,10 +194,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, name, count):
   old = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
   try:
-    with pytest.raises(UserError, match=r"cannot write .*data\.tfrecord"):
-      with records.RecordWriter(tmp_path / name) as writer:
-        for _ in range(count):
-          writer.write(os.urandom(2000))
+    with (
+      pytest.raises(UserError, match=r"cannot write .*data\.tfrecord"),
+      records.RecordWriter(tmp_path / name) as writer,
+    ):
+      for _ in range(count):
+        writer.write(os.urandom(2000))
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, old)
   assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ import gzip
 import json
 import logging
 import os
+import pathlib
 import random
 import re
 import signal
@@ -186,7 +187,7 @@ def test_other_flags_are_refused(text, job, tmp_path, golden):
 
 def test_an_edited_text_of_the_same_size_is_found(text, job, tmp_path):
   edited = tmp_path / "text.txt"
-  content = open(text, "rb").read()
+  content = pathlib.Path(text).read_bytes()
   edited.write_bytes(content)
   create(str(edited), tmp_path / "out", job)
   os.remove(sorted((tmp_path / "out").glob("*.tfrecord"))[1])
