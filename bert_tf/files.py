@@ -153,6 +153,14 @@ def existing_checkpoint(path: str) -> str:
   return path
 
 
+def carriage_returns(path: str, number: int) -> UserError:
+  """What to say of a file whose lines end in carriage returns alone, as of line `number`."""
+  return UserError(
+    f"{path}: line {number}: expected line feeds at the ends of lines, found carriage returns (old"
+    f" Mac); convert the file, with tr '\\r' '\\n' for one"
+  )
+
+
 def not_utf8(path: str, error: UnicodeDecodeError) -> UserError:
   """What to say of a text file that could not be decoded; names the line."""
   if is_gzip(path):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bert_tf.data.encoding import varint
+from bert_tf.data.instance_encoding import varint
 from bert_tf.data.records import FeatureSpec, Field
 
 # Lengths of Feature and Int64List, then the length of the packed values (tensorflow/core/example).

@@ -201,10 +201,10 @@ def test_an_edited_text_of_the_same_size_is_found(text, job, tmp_path):
 
 def test_the_order_of_files_counts(golden, job, tmp_path):
   parts = [str(golden / f"corpus_part{number}.txt") for number in (1, 2)]
-  options = scale.ScaleOptions(1, SHARD_BYTES)
-  scale.create_shards(parts, str(tmp_path / "x"), job, options)
+  options = sharded_creation.ScaleOptions(1, SHARD_BYTES)
+  sharded_creation.create_shards(parts, str(tmp_path / "x"), job, options)
   with pytest.raises(UserError, match=r"other input_files \(in another order\)"):
-    scale.create_shards(parts[::-1], str(tmp_path / "x"), job, options)
+    sharded_creation.create_shards(parts[::-1], str(tmp_path / "x"), job, options)
 
 
 def test_shards_without_their_plan_are_not_taken_as_complete(text, job, tmp_path):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from bert_tf.errors import UserError
-from bert_tf.files import existing_file, not_utf8
+from bert_tf.files import carriage_returns, existing_file, not_utf8
 
 # By default csv takes no field over 131,072 characters. There is no other bound than memory, as for
 # JSON, since what is never closed is found by its lines.
@@ -100,10 +100,7 @@ class _Lines:
 
 def _not_a_row(path: str, number: int, error: csv.Error) -> UserError:
   if "new-line character" in str(error):
-    return UserError(
-      f"{path}: line {number}: expected line feeds at the ends of lines, found carriage returns"
-      f" (old Mac); convert the file, with tr '\\r' '\\n' for one"
-    )
+    return carriage_returns(path, number)
   return UserError(
     f"{path}: line {number}: expected a row, found: {error}; mend the line, or close its quote"
   )
@@ -132,7 +129,7 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
       raise not_utf8(path, error) from error
     except (json.JSONDecodeError, RecursionError) as error:
       if "\r" in line.rstrip("\r\n"):
-        raise _not_a_row(path, number, csv.Error("new-line character")) from error
+        raise carriage_returns(path, number) from error
       raise UserError(
         f"{path}: line {number}: expected a JSON object, found: {error}; write one object a line"
       ) from error
