@@ -46,7 +46,7 @@ def script(root, golden, tmp_path):
 
 def test_flags_are_the_originals(root):
   code = (
-    "import extract_features as script, json;"
+    "from bert_tf.scripts import extract_features as script; import json;"
     "print(json.dumps({n: script.FLAGS[n].default for n in script.FLAGS}))"
   )
   result = subprocess.run(

@@ -17,7 +17,6 @@ from bert_tf.tokenization.basic import clean_words
 from bert_tf.tokenization.case import case_of_vocabulary, validate_case_matches_checkpoint
 from bert_tf.tokenization.memo import Memo
 from bert_tf.tokenization.settings import TokenizerSettings
-from bert_tf.tokenization.tokenizer import FullTokenizer
 
 _SAMPLED_FILES = 10
 _SAMPLED_CHARACTERS = 1 << 20
@@ -158,7 +157,7 @@ def not_utf8_line(path: str, number: int, error: UnicodeDecodeError) -> UserErro
   )
 
 
-def check_case(files: Sequence[str], tokenizer: FullTokenizer) -> None:
+def check_case(files: Sequence[str], tokenizer: Tokenizer) -> None:
   """Refuses a vocabulary that contradicts `do_lower_case`, as the scripts that train do.
 
   Here the text itself can tell whether it was lower-cased beforehand, which is the one good reason
@@ -172,7 +171,7 @@ def check_case(files: Sequence[str], tokenizer: FullTokenizer) -> None:
     UserError: capitals throughout the vocabulary although text is lower-cased; none in it, although
       the text has them and is not lower-cased.
   """
-  if tokenizer.do_lower_case:
+  if tokenizer.settings.do_lower_case:
     validate_case_matches_checkpoint(True, None, tokenizer.vocab)
     return
   if not case_of_vocabulary(tokenizer.vocab):

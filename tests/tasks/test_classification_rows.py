@@ -7,13 +7,15 @@ import logging as python_logging
 import pytest
 
 from bert_tf import UserError
+from bert_tf.data.report import TokenizationReport
 from bert_tf.tasks.classification import tables
-from bert_tf.tasks.classification.features import LabelEncoder
+from bert_tf.tasks.classification.features import LabelEncoder, convert_example
 from bert_tf.tasks.classification.processors import (
   TableOptions,
   TableProcessor,
   create_processor,
 )
+from bert_tf.tokenization import FullTokenizer
 
 SENTENCES = ("The sea rises twice a day.", "The moon pulls on the water.")
 MRPC = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
@@ -312,6 +314,16 @@ def test_no_directory_is_needed_where_files_are_named(tmp_path):
   for name, options in (("table", TableOptions()), ("mrpc", TableOptions(files=files))):
     with pytest.raises(UserError, match="--data_dir: expected a directory, found none"):
       create_processor(name, None, options)
+
+
+def test_what_is_cut_and_unknown_is_counted(golden, tmp_path):
+  tokenizer, report = FullTokenizer(golden / "vocab.txt"), TokenizationReport()
+  text = f"text\tpair\tlabel\n{'the ' * 9}\t{'the ' * 3}\tx\nthe \u9f98\t\ty\n"
+  processor = table(tmp_path, "train.tsv", text, text_pair_column="pair")
+  encoder = LabelEncoder(processor)
+  for example in processor.examples("train"):
+    convert_example(example, encoder, 9, tokenizer, report)
+  assert report == TokenizationReport(texts=2, pieces=14, unknown=1, cut=1, lost=6)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,15 @@ import pytest
 from squad_goldens import convert, golden_lines, read, tokenizer_of
 
 from bert_tf.data import records
+from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.tasks.squad.examples import SquadExample
-from bert_tf.tasks.squad.features import check_lengths, convert_examples_to_features, warn_of_gaps
+from bert_tf.tasks.squad.features import (
+  SquadReport,
+  check_lengths,
+  convert_examples_to_features,
+  warn_of_gaps,
+)
 from bert_tf.tokenization import FullTokenizer
 
 SETS = [
@@ -89,6 +95,19 @@ def test_an_answer_that_occurs_twice_is_learnt_at_its_first_place(golden):
   answer = pieces[window.start_position : window.end_position + 1]
   assert window.end_position < dash
   assert answer == tokenizer.tokenize("1822") == pieces[dash + 1 : dash + 1 + len(answer)]
+
+
+def test_questions_that_are_cut_and_unknown_pieces_are_counted(golden):
+  tokenizer = FullTokenizer(golden / "vocab.txt")
+  words, report = ["the", "\u9f98", "clock"], SquadReport()
+  size = len(tokenizer.tokenize(" ".join(words)))
+  examples = [
+    SquadExample(str(i), question, words) for i, question in enumerate(["the " * 6, "the \u9f98"])
+  ]
+  list(convert_examples_to_features(examples, tokenizer, 16, 8, 4, False, report))
+  assert report.questions == TokenizationReport(texts=2, pieces=8, unknown=1, cut=1, lost=2)
+  # Both questions are about one context.
+  assert report.contexts == TokenizationReport(texts=1, pieces=size, unknown=1)
 
 
 def naive_max_context(windows, index, position):
