@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
 from bert_tf.errors import UserError
+
+GZIP_MAGIC = b"\x1f\x8b"
+# What the system says when there is no room: on the disk, in the quota, within a limit on files.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -21,7 +26,8 @@ def atomic_writer(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]
     mode: "w" (UTF-8 text, line feeds kept) or "wb".
 
   Raises:
-    UserError: the directory cannot be created or written.
+    UserError: the directory cannot be created or written, or the disk is full; then nothing is left
+      behind, and what was at `path` before stays.
   """
   path = os.fspath(path)
   directory = os.path.dirname(path) or "."
@@ -34,7 +40,7 @@ def atomic_writer(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]
     ) from error
   text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
   try:
-    with open(handle, mode, **text) as file:
+    with no_room_is_said(path), open(handle, mode, **text) as file:
       yield file
     # mkstemp makes files that only the owner can read; follow the umask as open() would.
     umask = os.umask(0)
@@ -45,6 +51,80 @@ def atomic_writer(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]
     with contextlib.suppress(FileNotFoundError):
       os.remove(temporary)
     raise
+
+
+@contextlib.contextmanager
+def no_room_is_said(path: str) -> Iterator[None]:
+  """Turns the error of a full disk, met while `path` is written, into a UserError."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno not in _NO_ROOM:
+      raise
+    raise UserError(
+      f"cannot write {path}: {error.strerror}; make room, or give a path on another disk"
+    ) from error
+
+
+def refuse_overwriting(
+  outputs: Mapping[str, Iterable[str | None]], inputs: Mapping[str, Iterable[str | None]]
+) -> None:
+  """Refuses to write over a file that is read.
+
+  Two paths are the same file if links lead both to one place, hard links among them. Call it before
+  anything is written, with all files that the run will write.
+
+  Args:
+    outputs: the paths that will be written, by the flag they come from; None is left out.
+    inputs: the paths that are read, likewise; a glob stands for all that it matches. A prefix of a
+      checkpoint stands for its files.
+
+  Raises:
+    UserError: names both flags and the file.
+  """
+  read = {
+    place: (flag, path)
+    for flag, patterns in inputs.items()
+    for pattern in patterns
+    if pattern
+    for path in _files_of(pattern)
+    for place in _places(path)
+  }
+  for flag, paths in outputs.items():
+    for path in filter(None, paths):
+      for place in _places(path):
+        if place in read:
+          other, source = read[place]
+          raise UserError(
+            f"{flag}: {path!r} is an input file ({source!r} of {other}) and would be overwritten;"
+            " give it a name of its own"
+          )
+
+
+def _files_of(pattern: str) -> list[str]:
+  """The path itself, what it matches as a glob, and the files of a checkpoint with that prefix."""
+  return [
+    pattern,
+    *glob.glob(pattern),
+    *glob.glob(f"{glob.escape(pattern)}.index"),
+    *glob.glob(f"{glob.escape(pattern)}.data-*-of-*"),
+  ]
+
+
+def _places(path: str) -> list[object]:
+  """What tells a file from others: where all links end and, if it is there, its number."""
+  places: list[object] = [os.path.realpath(path)]
+  with contextlib.suppress(OSError):
+    if not os.path.isdir(path):
+      status = os.stat(path)
+      places.append((status.st_dev, status.st_ino))
+  return places
+
+
+def is_gzip(path: str | os.PathLike[str]) -> bool:
+  """Whether a file begins as compressed data does, whatever it is called."""
+  with open(path, "rb") as file:
+    return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
 
 
 def existing_file(path: str, what: str) -> str:
@@ -73,8 +153,18 @@ def existing_checkpoint(path: str) -> str:
   return path
 
 
+def carriage_returns(path: str, number: int) -> UserError:
+  """What to say of a file whose lines end in carriage returns alone, as of line `number`."""
+  return UserError(
+    f"{path}: line {number}: expected line feeds at the ends of lines, found carriage returns (old"
+    f" Mac); convert the file, with tr '\\r' '\\n' for one"
+  )
+
+
 def not_utf8(path: str, error: UnicodeDecodeError) -> UserError:
   """What to say of a text file that could not be decoded; names the line."""
+  if is_gzip(path):
+    return UserError(f"{path}: expected text, found gzip data; uncompress it, with gunzip for one")
   with open(path, "rb") as file:
     for number, line in enumerate(file, start=1):
       if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):

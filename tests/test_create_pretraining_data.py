@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -50,7 +51,7 @@ def script(root, golden, tmp_path):
 
 def test_flags_are_the_originals(root):
   code = (
-    "import create_pretraining_data as script, json;"
+    "from bert_tf.scripts import create_pretraining_data as script; import json;"
     "print(json.dumps({n: script.FLAGS[n].default for n in script.FLAGS}))"
   )
   result = subprocess.run(
@@ -91,6 +92,7 @@ def test_golden_through_the_script(script, golden, tmp_path):
     ({"output_file": "a,b", "stream": True}, "expected one name with --num_workers or --stream"),
     ({"stream": True, "shard_megabytes": 0}, "expected at least 64 kB of text, found 0 bytes"),
     ({"dynamic_masking": True, "do_whole_word_mask": True}, "has no effect with --dynamic_masking"),
+    ({"do_lower_case": False}, "--do_lower_case=False with a vocabulary without capitals"),
     ({"max_seq_length": 4}, "--max_seq_length: expected at least 5, found 4"),
     ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq: expected at least 1"),
     ({"dupe_factor": 0}, "--dupe_factor: expected at least 1"),
@@ -104,6 +106,43 @@ def test_mistakes_are_one_line(script, tmp_path, flags, message):
   assert message in result.stderr
   assert "Traceback" not in result.stderr
   assert os.listdir(tmp_path) == []
+
+
+def test_a_cased_vocabulary_with_the_default_flag(script, golden, tmp_path):
+  result = script(vocab_file=golden / "vocab_cased.txt")
+  assert result.returncode == 1
+  assert "error: expected a model and a --do_lower_case that agree" in result.stderr
+  assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("output", ["vocab.txt", "text.txt", "soft.txt", "hard.txt"])
+@pytest.mark.parametrize("source", ["text.txt", "t*xt.txt"])
+def test_no_input_is_overwritten(script, golden, tmp_path, output, source):
+  for name in ("vocab", "corpus"):
+    target = tmp_path / f"{'vocab' if name == 'vocab' else 'text'}.txt"
+    target.write_bytes((golden / f"{name}.txt").read_bytes())
+  (tmp_path / "soft.txt").symlink_to("text.txt")
+  (tmp_path / "hard.txt").hardlink_to(tmp_path / "text.txt")
+  result = script(input_file=source, vocab_file="vocab.txt", output_file=f"new,{output}")
+  assert result.returncode == 1
+  assert f"error: --output_file: '{output}' is an input file" in result.stderr
+  assert (tmp_path / "text.txt").read_bytes() == (golden / "corpus.txt").read_bytes()
+  assert len(os.listdir(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("flags", [{}, {"output_file": "a,b.gz"}, {"stream": True}])
+def test_a_full_disk_is_one_line(script, tmp_path, flags):
+  """A limit on the size of files stands in for the end of the disk."""
+  old = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
+  try:
+    result = script(dupe_factor=2, **flags)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+  assert result.returncode == 1
+  assert "error: cannot write " in result.stderr and "make room" in result.stderr
+  assert "Traceback" not in result.stderr
+  assert [name for name in os.listdir(tmp_path) if not name.endswith(".plan.json")] == []
 
 
 @pytest.mark.parametrize("mode", [{}, {"stream": True}])

@@ -46,7 +46,7 @@ def script(root, golden, tmp_path):
 
 def test_flags_are_the_originals(root):
   code = (
-    "import extract_features as script, json;"
+    "from bert_tf.scripts import extract_features as script; import json;"
     "print(json.dumps({n: script.FLAGS[n].default for n in script.FLAGS}))"
   )
   result = subprocess.run(
@@ -97,6 +97,18 @@ def test_bad_input_is_refused_before_tensorflow_is_loaded(script, tmp_path, flag
   assert message in result.stderr
   assert "Traceback" not in result.stderr
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("output", ["./in.txt", "link.txt", "vocab.txt"])
+def test_no_input_is_overwritten(script, golden, tmp_path, output):
+  (tmp_path / "in.txt").write_text("some text\n")
+  (tmp_path / "link.txt").symlink_to("in.txt")
+  (tmp_path / "vocab.txt").write_bytes((golden / "vocab.txt").read_bytes())
+  result = script(input_file="in.txt", output_file=output, vocab_file="vocab.txt")
+  assert result.returncode == 1
+  assert f"error: --output_file: '{output}' is an input file" in result.stderr
+  assert (tmp_path / "in.txt").read_text() == "some text\n"
+  assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_vocabulary_of_another_size(script, golden):

@@ -25,8 +25,10 @@ from bert_tf.data.documents import Document, sentence_encoder
 from bert_tf.data.in_memory_creation import ExampleMaker
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.data.masking import Vocabulary, shuffle
+from bert_tf.data.report import UNKNOWN
 from bert_tf.data.shards import Piece, cut_file, read_blocks
 from bert_tf.errors import UserError
+from bert_tf.tokenization.case import validate_case_matches_checkpoint
 from bert_tf.tokenization.tokenizer import FullTokenizer
 from bert_tf.tokenization.vocabulary import require_special_tokens
 
@@ -68,6 +70,7 @@ class ReadDocuments(beam.DoFn):
     tokenizer = FullTokenizer(*self._arguments)
     require_special_tokens(tokenizer.vocab, path=tokenizer.vocab_file)
     self._encode = sentence_encoder(tokenizer)
+    self._unknown = tokenizer.vocab.get(UNKNOWN, -1)
 
   def process(self, piece: Piece) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
     """Raises UserError, naming file and line, if the text is not UTF-8."""
@@ -77,6 +80,9 @@ class ReadDocuments(beam.DoFn):
         packed = _pack(document.ids), _pack(document.starts)
         digest = hashlib.sha256(b"%d/" % self._seed + packed[0]).digest()
         beam.metrics.Metrics.counter("bert_tf", "documents").inc()
+        beam.metrics.Metrics.counter("bert_tf", "pieces").inc(len(document.ids))
+        unknown = document.ids.count(self._unknown)
+        beam.metrics.Metrics.counter("bert_tf", "unknown_pieces").inc(unknown)
         yield int.from_bytes(digest[:8], "big") % self._num_groups, packed
 
 
@@ -199,6 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kind(**{field.name: getattr(flags, field.name) for field in dataclasses.fields(kind)})
     for kind in (BeamOptions, InstanceOptions)
   )
+  vocab = FullTokenizer(files.vocab_file, files.do_lower_case).vocab
+  validate_case_matches_checkpoint(files.do_lower_case, None, vocab)
   pipeline_options = PipelineOptions(rest)
   for pattern in _patterns(files):
     if not beam.io.filesystems.FileSystems.match([pattern], limits=[1])[0].metadata_list:

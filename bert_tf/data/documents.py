@@ -12,9 +12,15 @@ from typing import BinaryIO, Protocol
 
 from bert_tf.data.records import GZIP_SUFFIX
 from bert_tf.errors import UserError
+from bert_tf.files import GZIP_MAGIC
 from bert_tf.tokenization.basic import clean_words
+from bert_tf.tokenization.case import case_of_vocabulary, validate_case_matches_checkpoint
 from bert_tf.tokenization.memo import Memo
 from bert_tf.tokenization.settings import TokenizerSettings
+
+_SAMPLED_FILES = 10
+_SAMPLED_CHARACTERS = 1 << 20
+_SHARE_OF_CAPITALS = 0.01
 
 Encode = Callable[[str], list[int]]
 
@@ -130,16 +136,63 @@ def read_lines(path: str, progress: Callable[[int], object] | None = None) -> It
       if progress:
         progress(os.path.getsize(path))
   except UnicodeDecodeError as error:
-    raise UserError(
-      f"{path}, line {number}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x} "
-      f"at position {error.start + 1}; convert the file, for example with iconv -t UTF-8"
-    ) from error
+    raise not_utf8_line(path, number, error) from error
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise UserError(
       f"{path}, after line {number}: expected gzip data, found {error}; write the file again"
     ) from error
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+
+
+def not_utf8_line(path: str, number: int, error: UnicodeDecodeError) -> UserError:
+  """What to say of a line that cannot be decoded; `error.object` is the line."""
+  if number == 1 and error.object.startswith(GZIP_MAGIC):
+    return UserError(
+      f"{path}: expected UTF-8 text, found gzip data; give it a name that ends in {GZIP_SUFFIX}"
+    )
+  return UserError(
+    f"{path}, line {number}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x} "
+    f"at position {error.start + 1}; convert the file, for example with iconv -t UTF-8"
+  )
+
+
+def check_case(files: Sequence[str], tokenizer: Tokenizer) -> None:
+  """Refuses a vocabulary that contradicts `do_lower_case`, as the scripts that train do.
+
+  Here the text itself can tell whether it was lower-cased beforehand, which is the one good reason
+  to keep the case with a vocabulary that has none.
+
+  Args:
+    files: see `read_lines`; a megabyte of each of a few is looked at.
+    tokenizer: of the vocabulary.
+
+  Raises:
+    UserError: capitals throughout the vocabulary although text is lower-cased; none in it, although
+      the text has them and is not lower-cased.
+  """
+  if tokenizer.settings.do_lower_case:
+    validate_case_matches_checkpoint(True, None, tokenizer.vocab)
+    return
+  if not case_of_vocabulary(tokenizer.vocab):
+    return
+  words = [word for path in files[:_SAMPLED_FILES] for word in _first_words(path)]
+  capitals = [word for word in words if word != word.lower()]
+  if len(capitals) > _SHARE_OF_CAPITALS * len(words):
+    raise UserError(
+      "expected a vocabulary and a --do_lower_case that agree, found --do_lower_case=False with a"
+      f" vocabulary without capitals and a text that has them, such as {capitals[0]!r:.40}, which"
+      " would become [UNK]; pass --do_lower_case=True, or the vocabulary of a cased model"
+    )
+
+
+def _first_words(path: str) -> Iterator[str]:
+  size = 0
+  for line in read_lines(path):
+    yield from line.split()
+    size += len(line)
+    if size > _SAMPLED_CHARACTERS:
+      return
 
 
 def split_documents(lines: Iterable[str], encode: Encode) -> Iterator[Document]:

@@ -21,6 +21,7 @@ from bert_tf.data.instance_encoding import PretrainingEncoder
 from bert_tf.data.instances import InstanceOptions, pairs_of_document
 from bert_tf.data.masking import Masker, QuickMasker, Vocabulary, shuffle
 from bert_tf.data.records import RecordWriter, decode_example
+from bert_tf.data.report import LineCounter, TokenizationReport
 
 _LOGGED_EXAMPLES = 20
 
@@ -61,12 +62,17 @@ def create_pretraining_data(
     logger.info("  %s", path)
   with progress_bar("reading", sum(map(os.path.getsize, input_files)), "B") as bar:
     documents = read_documents(input_files, sentence_encoder(tokenizer), bar.update)
+  counter = LineCounter(tokenizer.vocab, options.max_num_tokens)
+  for document in documents:
+    counter.add(document)
   warn_about_documents(len(documents))
   rng = random.Random(options.random_seed)
   shuffle(rng, documents)
   maker = ExampleMaker(Vocabulary.of(tokenizer.vocab), options)
   records = list(_records(documents, maker, options.dupe_factor, rng))
   shuffle(rng, records)
+  counter.report.sequences = maker.sequences
+  counter.report.log(options.max_seq_length)
   logger.info("*** Writing to output files ***")
   for path in output_files:
     logger.info("  %s", path)
@@ -77,7 +83,11 @@ def create_pretraining_data(
 
 
 class ExampleMaker:
-  """Makes the serialized examples of one document."""
+  """Makes the serialized examples of one document.
+
+  Attributes:
+    sequences: counts what they hold and what was cut off.
+  """
 
   def __init__(
     self, vocabulary: Vocabulary, options: InstanceOptions, *, original_draws: bool = True
@@ -85,6 +95,7 @@ class ExampleMaker:
     """`original_draws`: make the original's records for the same seed, at twice the cost."""
     self._vocabulary = vocabulary
     self._options = options
+    self.sequences = TokenizationReport()
     self._masker = (Masker if original_draws else QuickMasker)(
       vocabulary,
       options.masked_lm_prob,
@@ -101,7 +112,9 @@ class ExampleMaker:
     """Yields the examples of `documents[index]`; the others lend random next sentences."""
     cls, sep = self._vocabulary.cls, self._vocabulary.sep
     mask, encode = self._masker.mask, self._encoder.encode
-    for first, second, is_random_next in pairs_of_document(documents, index, self._options, rng):
+    pairs = pairs_of_document(documents, index, self._options, rng)
+    for first, second, is_random_next, num_lost in pairs:
+      self.sequences.add(len(first) + len(second) + num_lost, num_lost=num_lost)
       ids = [cls, *first, sep, *second, sep]
       num_first = len(first)
       if self._options.dynamic_masking:
@@ -128,6 +141,9 @@ def _write(records: Sequence[bytes], output_files: Sequence[str]) -> None:
     for writer, record in zip(itertools.cycle(writers), records):
       writer.write(record)
       bar.update()
+    # Before the first file gets its name, there must have been room for all.
+    for writer in writers:
+      writer.complete()
 
 
 def warn_about_predictions(options: InstanceOptions) -> None:

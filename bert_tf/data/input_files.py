@@ -7,6 +7,7 @@ import os
 import tempfile
 
 from bert_tf.errors import UserError
+from bert_tf.files import refuse_overwriting
 
 
 def input_files(patterns: str, what: str = "--input_file") -> list[str]:
@@ -65,11 +66,14 @@ def output_files(names: str, inputs: list[str], what: str = "--output_file") -> 
   result = [name.strip() for name in (names or "").split(",") if name.strip()]
   if not result:
     raise UserError(f"{what}: expected one or more comma-separated names, found none")
-  taken = {os.path.realpath(path): "an input file" for path in inputs}
+  refuse_overwriting({what: result}, {"--input_file": inputs})
+  taken = set()
   for path in result:
-    if (other := taken.setdefault(os.path.realpath(path), "")) or os.path.isdir(path):
-      raise UserError(f"{what}: {path!r} is {other or 'a directory'}; give it a name of its own")
-    taken[os.path.realpath(path)] = "named twice"
+    place = os.path.realpath(path)
+    if place in taken or os.path.isdir(path):
+      found = "named twice" if place in taken else "a directory"
+      raise UserError(f"{what}: {path!r} is {found}; give it a name of its own")
+    taken.add(place)
     check_writable(path, what)
   return result
 

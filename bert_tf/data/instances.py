@@ -53,11 +53,15 @@ class InstanceOptions:
 
 
 class Pair(NamedTuple):
-  """Two segments of text; `is_random_next`: the second is from elsewhere."""
+  """Two segments of text, from which `num_lost` pieces were cut.
+
+  `is_random_next`: the second is from elsewhere.
+  """
 
   first: list[int]
   second: list[int]
   is_random_next: bool
+  num_lost: int
 
 
 def target_length(options: InstanceOptions, rng: random.Random) -> int:
@@ -111,7 +115,8 @@ def pairs_of_document(
     cut_first, cut_second = truncate_pair(
       first.end - first.begin, second.end - second.begin, options.max_num_tokens, rng
     )
-    yield Pair(first.cut(*cut_first), second.cut(*cut_second), is_random_next)
+    num_lost = sum(cut_first) + sum(cut_second)
+    yield Pair(first.cut(*cut_first), second.cut(*cut_second), is_random_next, num_lost)
 
 
 def _random_run(documents: Sequence[Document], index: int, target: int, rng: random.Random) -> Run:

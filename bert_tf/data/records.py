@@ -20,6 +20,7 @@ import functools
 import gzip
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Literal
@@ -27,7 +28,7 @@ from typing import IO, Any, Literal
 import google_crc32c
 
 from bert_tf.errors import UserError
-from bert_tf.files import atomic_writer
+from bert_tf.files import GZIP_MAGIC, atomic_writer
 
 GZIP_SUFFIX = ".gz"
 # The label of a piece that has none, as Hugging Face has it.
@@ -209,6 +210,8 @@ def masked_crc32c(data: bytes) -> int:
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
+_MOST_BYTES = (1 << 31) - 1
+_PORTION = 1 << 24
 
 
 @functools.lru_cache(maxsize=65536)
@@ -229,7 +232,7 @@ class RecordWriter:
   A name that ends in `.gz` is compressed; the bytes depend on the records alone.
 
   Raises:
-    UserError: the file cannot be created.
+    UserError: the file cannot be created, or the disk is full.
   """
 
   def __init__(self, path: str | os.PathLike[str]):
@@ -238,9 +241,10 @@ class RecordWriter:
     self._atomic = atomic_writer(self.path, "wb")
     self._gzip: gzip.GzipFile | None = None
     self._file: IO[bytes] | None = None
+    self._raw: IO[bytes] | None = None
 
   def __enter__(self) -> RecordWriter:
-    self._file = self._atomic.__enter__()
+    self._file = self._raw = self._atomic.__enter__()
     if self.path.endswith(GZIP_SUFFIX):
       self._gzip = gzip.GzipFile(
         filename="", mode="wb", compresslevel=6, fileobj=self._file, mtime=0
@@ -254,9 +258,22 @@ class RecordWriter:
     self.num_written += 1
 
   def __exit__(self, *exception: Any) -> None:
+    failure = exception
+    try:
+      if not exception[0]:
+        self.complete()
+    except OSError:
+      failure = sys.exc_info()
+    # Raises a UserError for a full disk.
+    self._atomic.__exit__(*failure)
+    if failure is not exception:
+      raise failure[1]
+
+  def complete(self) -> None:
+    """Writes what is held back, for which there may be no room; no record may follow."""
     if self._gzip:
       self._gzip.close()
-    self._atomic.__exit__(*exception)
+    self._raw.flush()
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
@@ -280,19 +297,45 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
     raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
 
 
+def _read_exactly(file: IO[bytes], length: int) -> bytes:
+  """Reads `length` bytes or what there is, and asks for no more memory than that takes."""
+  data = file.read(min(length, _PORTION))
+  if len(data) < min(length, _PORTION) or len(data) == length:
+    return data
+  portions = [data]
+  while length := length - len(portions[-1]):
+    if not (data := file.read(min(length, _PORTION))):
+      break
+    portions.append(data)
+  return b"".join(portions)
+
+
 def _read_record(file: IO[bytes], header: bytes, where: str) -> bytes:
-  """Reads what follows `header`; the checksum of the length bounds what is asked of memory."""
+  """Reads what follows `header`.
+
+  A length is believed only as far as there is data, whatever its checksum says: it is no secret how
+  to make one.
+  """
   if len(header) < 12:
     raise UserError(
       f"{where}: truncated after {len(header)} of 12 header bytes; write or copy the file again"
     )
   if _CRC.unpack_from(header, 8)[0] != masked_crc32c(header[:8]):
+    if header.startswith(GZIP_MAGIC):
+      raise UserError(
+        f"{where}: expected a TFRecord file, found gzip data; give it a name that ends in .gz"
+      )
     raise UserError(
       f"{where}: corrupt (checksum of the length differs), or the file is no TFRecord file; "
       "write or copy it again"
     )
   length = _LENGTH.unpack_from(header)[0]
-  data = file.read(length)
+  if length > _MOST_BYTES:
+    raise UserError(
+      f"{where}: expected at most {_MOST_BYTES} bytes (2 GiB, as of any protocol buffer), found a "
+      f"length of {length}; write or copy the file again"
+    )
+  data = _read_exactly(file, length)
   crc = file.read(4)
   if len(data) < length or len(crc) < 4:
     raise UserError(

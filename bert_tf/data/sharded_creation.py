@@ -19,21 +19,30 @@ import logging
 import multiprocessing
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
+import google_crc32c
+
 from bert_tf.data.documents import Document, sentence_encoder
-from bert_tf.data.in_memory_creation import ExampleMaker, progress_bar, warn_about_predictions
+from bert_tf.data.in_memory_creation import (
+  ExampleMaker,
+  progress_bar,
+  warn_about_documents,
+  warn_about_predictions,
+)
 from bert_tf.data.input_files import check_writable
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.data.masking import Vocabulary, below, shuffle
 from bert_tf.data.records import GZIP_SUFFIX, RecordWriter
+from bert_tf.data.report import CorpusReport, LineCounter
 from bert_tf.data.shards import Block, Shard, plan_shards, read_blocks, text_bytes
 from bert_tf.errors import UserError
-from bert_tf.files import atomic_writer
+from bert_tf.files import atomic_writer, refuse_overwriting
 from bert_tf.tokenization.tokenizer import FullTokenizer
 
 _RESERVOIR_DOCUMENTS = 256
@@ -73,8 +82,9 @@ class Job(NamedTuple):
 class Totals(NamedTuple):
   """What came of a shard."""
 
-  records: int = 0
-  lonely_documents: int = 0
+  records: int
+  lonely_documents: int
+  corpus: CorpusReport
 
 
 class Stopped(Exception):
@@ -118,9 +128,13 @@ def create_shards(
   if not job.options.dynamic_masking:
     warn_about_predictions(job.options)
   shards = plan_shards(input_files, scale.shard_bytes)
+  paths = [shard_path(output_file, i, len(shards)) for i in range(len(shards))]
+  written = [*paths, f"{output_file}.plan.json", f"{output_file}.lock"]
+  refuse_overwriting(
+    {"--output_file": written}, {"--input_file": input_files, "--vocab_file": [job.vocab_file]}
+  )
   with _lock(output_file):
     _check_plan(output_file, _plan(input_files, job, scale, len(shards)))
-    paths = [shard_path(output_file, i, len(shards)) for i in range(len(shards))]
     todo = [i for i, path in enumerate(paths) if not os.path.exists(path)]
     logger.info("%d shards, %d of them complete", len(shards), len(shards) - len(todo))
     _remove_leftovers([paths[i] for i in todo])
@@ -136,14 +150,28 @@ def create_shards(
         f"expected one sentence a line, found no text in {', '.join(input_files[:3])}; give files "
         "with text"
       )
-  if lonely := sum(total.lonely_documents for total in totals):
-    logger.warning(
+  _report(totals, job.options, all_of_it=len(todo) == len(shards))
+  logger.info("Wrote %d instances to %s", records, shard_path(output_file, 0, len(shards)))
+  return records
+
+
+def _report(totals: Sequence[Totals], options: InstanceOptions, all_of_it: bool) -> None:
+  """Says what the text is like; `all_of_it`: no shard was there before."""
+  corpus = CorpusReport()
+  for total in totals:
+    corpus += total.corpus
+  if totals:
+    corpus.log(options.max_seq_length)
+  lonely = sum(total.lonely_documents for total in totals)
+  # A document that is cut to be worked on in parts lends itself "random" next sentences.
+  if all_of_it and corpus.ended <= 1:
+    warn_about_documents(1)
+  if lonely:
+    logging.getLogger(__name__).warning(
       "%d times no other document was at hand for random next sentences, so the next-sentence "
       "labels of their records are wrong; put blank lines between documents, or use larger shards",
       lonely,
     )
-  logger.info("Wrote %d instances to %s", records, shard_path(output_file, 0, len(shards)))
-  return records
 
 
 def _run(
@@ -212,6 +240,7 @@ class ShardWorker:
   def __init__(self, job: Job, progress: Callable[[float], object]):
     """`progress` is called with the number of bytes of text dealt with since the last call."""
     tokenizer = FullTokenizer(job.vocab_file, job.do_lower_case)
+    self._vocab = tokenizer.vocab
     self._encode = sentence_encoder(tokenizer)
     self._maker = ExampleMaker(Vocabulary.of(tokenizer.vocab), job.options, original_draws=False)
     self._options = job.options
@@ -221,6 +250,8 @@ class ShardWorker:
   def __call__(self, index: int, shard: Shard, path: str) -> Totals:
     """Writes shard number `index` to `path`, which appears when it is complete."""
     reservoir = Reservoir(_RESERVOIR_DOCUMENTS)
+    counter = LineCounter(self._vocab, self._options.max_num_tokens)
+    self._maker.sequences = counter.report.sequences
     lonely = reported = 0
     with RecordWriter(path) as writer:
       for number, block in enumerate(read_blocks(shard, self._encode, self._block_bytes)):
@@ -228,6 +259,9 @@ class ShardWorker:
         rng = random.Random(f"{self._options.random_seed}/{index}/{number}")
         documents = block.documents + reservoir.documents
         lonely += len(documents) == 1
+        counter.report.ended += block.num_ended
+        for document in block.documents:
+          counter.add(document)
         records = list(self._records(block, documents, rng))
         shuffle(rng, records)
         for record in records:
@@ -237,7 +271,7 @@ class ShardWorker:
         reported += block.num_bytes
     # The size of compressed text was a guess.
     self._progress(text_bytes(shard) - reported)
-    return Totals(writer.num_written, lonely)
+    return Totals(writer.num_written, lonely, counter.report)
 
   def _records(
     self, block: Block, documents: Sequence[Document], rng: random.Random
@@ -277,9 +311,15 @@ class Reservoir:
 def _plan(
   input_files: Sequence[str], job: Job, scale: ScaleOptions, num_shards: int
 ) -> dict[str, Any]:
-  """All that decides what the shards hold."""
+  """All that decides what the shards hold.
+
+  Of the text that is its size and its checksum: an edit need not change the size.
+  """
   with open(job.vocab_file, "rb") as file:
     vocabulary = hashlib.sha256(file.read()).hexdigest()
+  sizes = {path: os.path.getsize(path) for path in input_files}
+  with progress_bar("reading", sum(sizes.values()), "B") as bar:
+    checksums = {path: _checksum(path, bar.update) for path in input_files}
   return {
     "num_shards": num_shards,
     "shard_bytes": scale.shard_bytes,
@@ -287,32 +327,72 @@ def _plan(
     "do_lower_case": job.do_lower_case,
     "vocab_sha256": vocabulary,
     **dataclasses.asdict(job.options),
-    "input_files": {os.path.abspath(path): os.path.getsize(path) for path in input_files},
+    "input_files": {os.path.abspath(path): [sizes[path], checksums[path]] for path in input_files},
   }
 
 
+def _checksum(path: str, progress: Callable[[int], object]) -> str:
+  """CRC-32C of a file, at a gigabyte and more a second; `progress` is called with bytes read."""
+  crc = google_crc32c.Checksum()
+  with open(path, "rb") as file:
+    while data := file.read(1 << 20):
+      crc.update(data)
+      progress(len(data))
+  return crc.hexdigest().decode()
+
+
 def _check_plan(output_file: str, plan: dict[str, Any]) -> None:
-  """Writes the plan; if there are shards of another plan already, it must be the same."""
+  """Writes the plan; if there are shards already, they must be of the same one."""
   path = f"{output_file}.plan.json"
-  stem, suffix = map(glob.escape, _split_suffix(output_file))
-  shards = glob.glob(f"{stem}-*-of-*{suffix}")
-  if not shards or not os.path.exists(path):
+  shards = _shards_of(output_file)
+  if not shards:
     with atomic_writer(path) as file:
       json.dump(plan, file, indent=1)
     return
+  if not os.path.exists(path):
+    raise UserError(
+      f"{path}: expected the plan of the shards that are there ({len(shards)}, such as"
+      f" {shards[0]}), found none, so nothing tells what they hold; give another --output_file, or"
+      " remove the shards"
+    )
   with open(path, encoding="utf-8") as file:
     try:
       found = json.load(file)
     except ValueError:
-      found = {}
-  different = [name for name in plan if found.get(name) != plan[name]]
+      found = None
+  found = found if isinstance(found, dict) else {}
+  # Compared as they are written, since the order of files counts.
+  different = [name for name in plan if json.dumps(found.get(name)) != json.dumps(plan[name])]
   if different:
-    name = different[0]
-    values = "" if name == "input_files" else f" ({found.get(name)!r} there, {plan[name]!r} now)"
     raise UserError(
       f"{path}: expected shards of the same run, found one with other {', '.join(different)}"
-      f"{values}; give another --output_file, or remove that plan and its shards"
+      f" ({_difference(different[0], found, plan)}); give another --output_file, or remove that"
+      " plan and its shards"
     )
+
+
+def _difference(name: str, found: dict[str, Any], plan: dict[str, Any]) -> str:
+  """What differs: the first file that is new, missing or changed, or the two values."""
+  if name != "input_files":
+    return f"{found.get(name)!r} there, {plan[name]!r} now"
+  there, now = found.get(name), plan[name]
+  there = there if isinstance(there, dict) else {}
+  path = next((path for path in [*now, *there] if now.get(path) != there.get(path)), None)
+  if path is None:
+    return "in another order"
+  if path not in there or path not in now:
+    return f"{path} is read {'there' if path in there else 'now'} only"
+  return f"the text of {path} was changed"
+
+
+def _shards_of(output_file: str) -> list[str]:
+  """The files that are named as shards of this output, whatever their number."""
+  stem, suffix = _split_suffix(output_file)
+  name = re.compile(rf"{re.escape(os.path.basename(stem))}-\d{{5,}}-of-\d{{5,}}{re.escape(suffix)}")
+  directory = os.path.dirname(output_file) or "."
+  return sorted(
+    os.path.join(directory, found) for found in os.listdir(directory) if name.fullmatch(found)
+  )
 
 
 @contextlib.contextmanager

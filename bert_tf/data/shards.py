@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
-from bert_tf.data.documents import Document, Encode, open_input
+from bert_tf.data.documents import Document, Encode, not_utf8_line, open_input
 from bert_tf.data.records import GZIP_SUFFIX
 from bert_tf.errors import UserError
 
@@ -23,11 +23,15 @@ _SMALL_SHARE = 4
 
 
 class Piece(NamedTuple):
-  """Bytes [start, end) of a file; compressed files are read whole, their `end` is an estimate."""
+  """Bytes [start, end) of a file; compressed files are read whole, their `end` is an estimate.
+
+  `ends_file`: they are its last ones.
+  """
 
   path: str
   start: int
   end: int
+  ends_file: bool = True
 
   @property
   def size(self) -> int:
@@ -76,7 +80,9 @@ def cut_file(
   with opener(path) as file:
     cuts = [_next_document(file, size * i // count, shard_bytes // 2) for i in range(1, count)]
   bounds = [0, *cuts, size]
-  return [Piece(path, start, end) for start, end in itertools.pairwise(bounds) if start < end]
+  return [
+    Piece(path, start, end, end == size) for start, end in itertools.pairwise(bounds) if start < end
+  ]
 
 
 def _next_document(file: BinaryIO, offset: int, window: int) -> int:
@@ -96,10 +102,17 @@ def _next_document(file: BinaryIO, offset: int, window: int) -> int:
 
 
 class Block(NamedTuple):
-  """Documents that are worked on together, and the bytes of text they were read from."""
+  """Documents that are worked on together.
+
+  Attributes:
+    documents: none of them empty.
+    num_bytes: of text they were read from.
+    num_ended: how many were ended by a blank line or the end of their file, not cut.
+  """
 
   documents: list[Document]
   num_bytes: int
+  num_ended: int
 
 
 def read_blocks(
@@ -117,7 +130,7 @@ def read_blocks(
     UserError: names file and line of what cannot be read.
   """
   documents = [Document()]
-  num_bytes = 0
+  num_bytes = num_ended = 0
   for piece in shard:
     for line, size in _lines(piece, opener):
       num_bytes += size
@@ -125,11 +138,13 @@ def read_blocks(
         documents[-1].append(encode(line))
       elif documents[-1]:
         documents.append(Document())
+        num_ended += 1
       if num_bytes >= block_bytes and (not line or num_bytes >= 2 * block_bytes):
-        yield Block([document for document in documents if document], num_bytes)
-        documents, num_bytes = [Document()], 0
+        yield Block([document for document in documents if document], num_bytes, num_ended)
+        documents, num_bytes, num_ended = [Document()], 0, 0
+    num_ended += bool(documents[-1]) and piece.ends_file
     documents.append(Document())
-  yield Block([document for document in documents if document], num_bytes)
+  yield Block([document for document in documents if document], num_bytes, num_ended)
 
 
 def _lines(piece: Piece, opener: Callable[[str], BinaryIO]) -> Iterator[tuple[str, int]]:
@@ -146,12 +161,7 @@ def _lines(piece: Piece, opener: Callable[[str], BinaryIO]) -> Iterator[tuple[st
         if position >= piece.end and not compressed:
           return
   except UnicodeDecodeError as error:
-    number = _line_number(opener, piece.path, position)
-    raise UserError(
-      f"{piece.path}, line {number}: expected UTF-8 text, found byte "
-      f"0x{error.object[error.start]:02x} at position {error.start + 1}; convert the file, for "
-      "example with iconv -t UTF-8"
-    ) from error
+    raise not_utf8_line(piece.path, _line_number(opener, piece.path, position), error) from error
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise UserError(
       f"{piece.path}: expected gzip data, found {error}; write the file again"

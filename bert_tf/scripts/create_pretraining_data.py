@@ -9,6 +9,7 @@ from absl import flags, logging
 
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.errors import UserError
+from bert_tf.files import refuse_overwriting
 
 FLAGS = flags.FLAGS
 
@@ -58,13 +59,16 @@ def main() -> None:
   """Creates the records that the flags describe."""
   logging.set_verbosity(logging.INFO)
   from bert_tf.data import in_memory_creation, input_files
+  from bert_tf.data.documents import check_case
   from bert_tf.tokenization import FullTokenizer, require_special_tokens
 
   options = _instance_options()
   inputs = input_files.input_files(FLAGS.input_file)
   outputs = input_files.output_files(FLAGS.output_file, inputs)
+  refuse_overwriting({"--output_file": outputs}, {"--vocab_file": [FLAGS.vocab_file]})
   tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
   require_special_tokens(tokenizer.vocab, path=FLAGS.vocab_file)
+  check_case(inputs, tokenizer)
   if FLAGS.num_workers or FLAGS.stream:
     _create_shards(inputs, outputs, options)
   else:

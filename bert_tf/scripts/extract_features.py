@@ -42,8 +42,9 @@ def main() -> None:
   import tqdm
 
   from bert_tf import model_dir
+  from bert_tf.data.report import TokenizationReport
   from bert_tf.errors import UserError
-  from bert_tf.files import atomic_writer, existing_checkpoint
+  from bert_tf.files import atomic_writer, existing_checkpoint, refuse_overwriting
   from bert_tf.tasks.vectors import token_vectors
 
   existing_checkpoint(FLAGS.init_checkpoint)
@@ -54,6 +55,10 @@ def main() -> None:
     default_lower_case=True,
   )
   about = model_dir.describe(FLAGS.init_checkpoint, given, needs_vocabulary=True)
+  read = ("input_file", "vocab_file", "bert_config_file", "init_checkpoint")
+  inputs = {f"--{name}": [FLAGS[name].value] for name in read}
+  inputs["the vocabulary"] = [about.vocab_file]
+  refuse_overwriting({"--output_file": [FLAGS.output_file]}, inputs)
   config, tokenizer = about.config, about.full_tokenizer()
   layers = token_vectors.parse_layers(FLAGS.layers, config.num_hidden_layers)
   config.check_sequence_length(FLAGS.max_seq_length)
@@ -61,8 +66,9 @@ def main() -> None:
     raise UserError(f"--batch_size: expected at least 1, found {FLAGS.batch_size}")
   # A first pass counts the lines for the progress bar, and refuses a bad file early.
   num_lines = sum(1 for _ in token_vectors.read_examples(FLAGS.input_file))
+  report = TokenizationReport()
   features = token_vectors.convert_examples_to_features(
-    token_vectors.read_examples(FLAGS.input_file), tokenizer, FLAGS.max_seq_length
+    token_vectors.read_examples(FLAGS.input_file), tokenizer, FLAGS.max_seq_length, report
   )
 
   with atomic_writer(FLAGS.output_file) as file:
@@ -76,4 +82,5 @@ def main() -> None:
     lines = token_vectors.extract(features, encode, layers, FLAGS.batch_size, FLAGS.max_seq_length)
     for line in tqdm.tqdm(lines, total=num_lines, unit=" lines", disable=None):
       file.write(line + "\n")
+  report.log(FLAGS.input_file, "lines", f"--max_seq_length={FLAGS.max_seq_length}")
   logging.info("Wrote %d lines to %s", num_lines, FLAGS.output_file)

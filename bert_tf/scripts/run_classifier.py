@@ -18,7 +18,9 @@ FLAGS = flags.FLAGS
 
 fine_tuning_flags.define("Longer texts are truncated to so many pieces.")
 fine_tuning_flags.define_evaluation()
-flags.DEFINE_string("data_dir", None, "Directory with the files of the task.")
+flags.DEFINE_string(
+  "data_dir", None, "Directory with the files of the task; a table needs none if all are named."
+)
 flags.DEFINE_string("task_name", None, "cola, mnli, mrpc, xnli, or table for any table.")
 flags.DEFINE_string("xnli_language", "zh", "The language of the task xnli, as its files call it.")
 flags.DEFINE_enum(
@@ -34,7 +36,12 @@ flags.DEFINE_string(
   " has it, by number elsewhere.",
 )
 flags.DEFINE_string("text_pair_column", None, "The column of second texts, of pairs.")
-flags.DEFINE_string("label_column", "label", "The column of labels.")
+flags.DEFINE_string(
+  "label_column",
+  "label",
+  "The column of labels; with --task_type=multilabel also one column of 0 and 1 for each label,"
+  " their names between commas.",
+)
 flags.DEFINE_string(
   "id_column", None, "The column that names examples in predictions.jsonl; default: line numbers."
 )
@@ -54,7 +61,7 @@ training_flags.define_training_flags()
 training_flags.define_device_flags()
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(fine_tuning_flags)
-flags.mark_flags_as_required(["data_dir", "task_name"])
+flags.mark_flags_as_required(["task_name"])
 
 
 def main() -> None:

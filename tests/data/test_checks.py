@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bert_tf.data import checks, records
+from bert_tf.data.quick_check import QuickCheck
 from bert_tf.errors import UserError
 
 SPEC = records.pretraining(8, 2)
@@ -134,3 +135,98 @@ def test_kind_of_pretraining_records(write):
     checks.pretraining_spec([whole], 8, 2, dynamic_masking=False)
   with pytest.raises(UserError, match="found no record"):
     checks.pretraining_spec([empty], 8, 2, dynamic_masking=True)
+
+
+def test_files_of_both_kinds_are_refused(write):
+  """Of masked records read as text, [MASK] would become a label."""
+  whole = {"input_ids": [1] * 8, "input_mask": [1] * 8, "segment_ids": [0] * 8}
+  whole["next_sentence_labels"] = [0]
+  files = [write(whole, name="whole"), write(name="empty"), write(example(), name="masked")]
+  for order in (files, files[::-1]):
+    with pytest.raises(UserError, match=r"one kind, found masked ones in .*/masked and .*/whole;"):
+      checks.pretraining_spec(order, 8, 2, dynamic_masking=True)
+  both = write(*[whole] * 30, example(), name="both")
+  spec = checks.pretraining_spec([both], 8, 2, dynamic_masking=True)
+  with pytest.raises(UserError, match="both, record 31: expected a whole sequence, as in the rec"):
+    checks.check_records([both], spec, limits=LIMITS)
+
+
+@pytest.mark.parametrize(
+  ("features", "script"),
+  [
+    ({"label_ids": [0], "is_real_example": [1]}, "run_classifier.py or run_ner.py"),
+    ({"unique_ids": [1000000000]}, "run_squad.py"),
+  ],
+)
+@pytest.mark.parametrize("dynamic_masking", [True, False])
+def test_records_of_other_tasks_are_named(write, features, script, dynamic_masking):
+  path = write({"input_ids": [1] * 8, **features})
+  with pytest.raises(UserError, match=f"record 1: .* as in records of {script}; give records made"):
+    checks.pretraining_spec([path], 8, 2, dynamic_masking=dynamic_masking)
+  with pytest.raises(UserError, match=f"expected the feature .* as in records of {script}"):
+    checks.check_records([path], SPEC)
+
+
+@pytest.fixture(scope="module")
+def thousands() -> list[bytes]:
+  """Sound records for a vocabulary of 300."""
+  return [
+    records.encode_example(example(input_ids=[0, 127, 128, 299, 1, 2, 3, i % 300]))
+    for i in range(2100)
+  ]
+
+
+@pytest.mark.parametrize("place", [20, 1043, 1044, 2099])
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"input_ids": [1] * 7 + [300]}, "input_ids from 0 to 299 .*, found 300; use the vocabulary"),
+    ({"input_ids": [-1] + [1] * 7}, "input_ids from 0 to 299 .*, found -1"),
+    ({"input_ids": [1] * 7 + [2**40]}, "found 1099511627776"),
+    ({"input_ids": [1] * 9}, "expected 8 values in input_ids, found 9"),
+    ({"masked_lm_ids": [5, 70000]}, "masked_lm_ids from 0 to 299 .*, found 70000"),
+    ({"masked_lm_positions": [8, 1]}, "masked_lm_positions from 0 to 7, found 8"),
+    ({"segment_ids": [2] * 8}, "segment_ids from 0 to 1"),
+    ({"segment_ids": [1] * 7}, "expected 8 values in segment_ids, found 7"),
+    ({"next_sentence_labels": []}, "expected 1 values in next_sentence_labels, found 0"),
+    ({"next_sentence_labels": [300]}, "next_sentence_labels from 0 to 1, found 300"),
+  ],
+)
+def test_one_wrong_record_among_thousands_is_found(thousands, tmp_path, place, changes, message):
+  wrong = records.encode_example(example(**changes))
+  path = tmp_path / "data.tfrecord"
+  path.write_bytes(
+    b"".join(map(records.frame, [*thousands[:place], wrong, *thousands[place + 1 :]]))
+  )
+  limits = {**LIMITS, "vocab_size": 300}
+  with pytest.raises(UserError, match=rf"data\.tfrecord, record {place + 1}: .*{message}"):
+    checks.check_records([str(path)], SPEC, limits=limits)
+
+
+def test_a_feature_that_is_missing_further_on_is_found(write):
+  odd = example()
+  del odd["masked_lm_positions"]
+  with pytest.raises(UserError, match="record 41: expected the feature masked_lm_positions"):
+    checks.check_records([write(*[example()] * 40, odd)], SPEC, limits=LIMITS)
+
+
+def test_records_laid_out_in_other_ways_pass(tmp_path):
+  """Features in any order, texts that look like features: all are tf.Examples."""
+  tf = pytest.importorskip("tensorflow")
+  features = {
+    name: tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    if isinstance(values[0], float)
+    else tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    for name, values in reversed(example().items())
+  }
+  note = b"\n\tinput_ids\x12\x03\x1a\x01\n"
+  features["note"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[note]))
+  data = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+  with records.RecordWriter(tmp_path / "data") as writer:
+    for _ in range(30):
+      writer.write(data)
+  assert checks.check_records([str(tmp_path / "data")], SPEC, limits=LIMITS) == 20
+  quick = QuickCheck(SPEC, LIMITS)
+  assert quick.suspects([records.encode_example(example())]) == []
+  # What is not plainly sound is decoded.
+  assert quick.suspects([data]) == [0]

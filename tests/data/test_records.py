@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import gzip
+import os
+import resource
 import struct
+import tracemalloc
 
 import pytest
 
@@ -138,6 +141,68 @@ def test_huge_length_is_not_believed(tmp_path):
   path.write_bytes(struct.pack("<Q", 2**60) + bytes(4))
   with pytest.raises(UserError, match="record 1: corrupt"):
     list(records.read_records(path))
+
+
+@pytest.mark.parametrize("length", [2**31, 2**60, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("name", ["data.tfrecord", "data.tfrecord.gz"])
+def test_absurd_lengths_with_a_true_checksum_are_refused(tmp_path, name, length):
+  path = tmp_path / name
+  header = struct.pack("<Q", length)
+  header += struct.pack("<I", records.masked_crc32c(header))
+  data = records.frame(b"first") + header + bytes(1000)
+  path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+  with pytest.raises(UserError, match=f"record 2: expected at most .* a length of {length};"):
+    list(records.read_records(path))
+
+
+@pytest.mark.parametrize("name", ["data.tfrecord", "data.tfrecord.gz"])
+def test_a_length_beyond_the_data_takes_no_memory(tmp_path, name):
+  path = tmp_path / name
+  header = struct.pack("<Q", 2**31 - 1)
+  header += struct.pack("<I", records.masked_crc32c(header))
+  data = header + bytes(1000)
+  path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+  tracemalloc.start()
+  try:
+    with pytest.raises(UserError, match=r"record 1: truncated, expected 2147483651 more bytes"):
+      list(records.read_records(path))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 26
+  finally:
+    tracemalloc.stop()
+
+
+def test_long_records_are_read_whole(tmp_path):
+  path = tmp_path / "data.tfrecord.gz"
+  data = bytes(range(256)) * 200_000
+  with records.RecordWriter(path) as writer:
+    writer.write(data)
+    writer.write(b"x")
+  assert list(records.read_records(path)) == [data, b"x"]
+
+
+def test_gzip_under_another_name_is_recognized(tmp_path):
+  write(tmp_path / "data.gz", [{"x": [1]}] * 3)
+  (tmp_path / "data.gz").rename(tmp_path / "data.tfrecord")
+  with pytest.raises(UserError, match=r"found gzip data; give it a name that ends in \.gz"):
+    list(records.read_records(tmp_path / "data.tfrecord"))
+
+
+@pytest.mark.parametrize("name", ["data.tfrecord", "data.tfrecord.gz"])
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, name, count):
+  """The last bytes are written when the file is closed; those of gzip by its own close."""
+  old = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
+  try:
+    with (
+      pytest.raises(UserError, match=r"cannot write .*data\.tfrecord"),
+      records.RecordWriter(tmp_path / name) as writer,
+    ):
+      for _ in range(count):
+        writer.write(os.urandom(2000))
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+  assert list(tmp_path.iterdir()) == []
 
 
 def test_text_is_no_record_file(tmp_path):

@@ -3,8 +3,11 @@ from __future__ import annotations
 import collections
 import gzip
 import json
+import logging
 import os
+import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -182,6 +185,51 @@ def test_other_flags_are_refused(text, job, tmp_path, golden):
   create(text, tmp_path, other)
 
 
+def test_an_edited_text_of_the_same_size_is_found(text, job, tmp_path):
+  edited = tmp_path / "text.txt"
+  content = pathlib.Path(text).read_bytes()
+  edited.write_bytes(content)
+  create(str(edited), tmp_path / "out", job)
+  os.remove(sorted((tmp_path / "out").glob("*.tfrecord"))[1])
+  middle = content.index(b"e", len(content) // 2)
+  edited.write_bytes(content[:middle] + b"a" + content[middle + 1 :])
+  with pytest.raises(UserError, match=r"other input_files \(the text of .*text\.txt was changed\)"):
+    create(str(edited), tmp_path / "out", job)
+  edited.write_bytes(content)
+  assert create(str(edited), tmp_path / "out", job)
+
+
+def test_the_order_of_files_counts(golden, job, tmp_path):
+  parts = [str(golden / f"corpus_part{number}.txt") for number in (1, 2)]
+  options = sharded_creation.ScaleOptions(1, SHARD_BYTES)
+  sharded_creation.create_shards(parts, str(tmp_path / "x"), job, options)
+  with pytest.raises(UserError, match=r"other input_files \(in another order\)"):
+    sharded_creation.create_shards(parts[::-1], str(tmp_path / "x"), job, options)
+
+
+def test_shards_without_their_plan_are_not_taken_as_complete(text, job, tmp_path):
+  create(text, tmp_path, job)
+  (tmp_path / "x.tfrecord.plan.json").unlink()
+  with pytest.raises(
+    UserError, match=r"expected the plan of the shards that are there \(\d+, such"
+  ):
+    create(text, tmp_path, job)
+  for path in sorted(tmp_path.glob("*.tfrecord"))[1:]:
+    path.unlink()
+  (tmp_path / "x-00000-of-00099.tfrecord").write_bytes(b"")
+  with pytest.raises(UserError, match="nothing tells what they hold"):
+    create(text, tmp_path, job)
+
+
+def test_shards_overwrite_no_text(job, golden, tmp_path):
+  text = tmp_path / "x-00000-of-00001.tfrecord"
+  content = (golden / "corpus.txt").read_bytes()
+  text.write_bytes(content)
+  with pytest.raises(UserError, match="is an input file"):
+    create(str(text), tmp_path, job)
+  assert contents(tmp_path) == {text.name: content}
+
+
 def test_two_runs_on_one_output_are_refused(text, job, tmp_path):
   with (
     sharded_creation._lock(str(tmp_path / "x.tfrecord")),
@@ -209,6 +257,38 @@ def test_a_single_document_is_warned_about(job, tmp_path, caplog):
   text.write_text("A sentence of the only document.\n" * 300)
   create(str(text), tmp_path, job)
   assert "no other document was at hand" in caplog.text
+  assert "the input is a single document" in caplog.text
+
+
+def test_a_single_document_of_many_shards_is_warned_about(job, tmp_path, caplog):
+  """Each shard, and each block, holds a part of it: those look like documents."""
+  text = tmp_path / "one.txt"
+  text.write_text("A sentence of the only document.\n" * 12_000)
+  create(str(text), tmp_path, job)
+  assert len(list(tmp_path.glob("*.tfrecord"))) > 2
+  assert "the input is a single document" in caplog.text
+  caplog.clear()
+  text.write_text("A sentence of the only document.\n" * 12_000 + "\n\nAnother one.\n")
+  create(str(text), tmp_path / "two", job)
+  assert "the input is a single document" not in caplog.text
+
+
+def test_the_text_is_described_whatever_the_workers(text, job, tmp_path, caplog):
+  for workers in (1, 2):
+    with caplog.at_level(logging.INFO):
+      create(text, tmp_path / str(workers), job, workers)
+  described = [
+    r.getMessage() for r in caplog.records if r.getMessage().startswith(("Read", "Made"))
+  ]
+  assert described[:2] == described[2:]
+  assert re.match(
+    r"Read 600 documents: [0-9,]+ lines of [0-9,]+ pieces; [0-9.]+% of the pieces are \[UNK\]$",
+    described[0],
+  )
+  assert re.match(
+    r"Made [0-9,]+ sequences of .* were cut at --max_seq_length=64 and lost [0-9.]+% of all",
+    described[1],
+  )
 
 
 def statistics(paths) -> dict[str, dict]:

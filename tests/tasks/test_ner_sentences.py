@@ -53,6 +53,14 @@ def test_only_line_feeds_end_lines_and_only_spaces_and_tabs_columns(tmp_path):
   assert found.words == ["a\u2028b", "\u00a0", "\u200d", "c\u3000d"]
 
 
+@pytest.mark.parametrize("text", ["EU\tB-ORG\rrejects\tO\r", "EU\tO\n\nEU O\rrejects O\n"])
+def test_carriage_returns_do_not_hide_lines(tmp_path, text):
+  """Of the first text a single word of three columns would be left."""
+  (tmp_path / "x").write_bytes(text.encode())
+  with pytest.raises(UserError, match=rf"line {text.count(chr(10)) or 1}: expected line feeds"):
+    read_sentences(str(tmp_path / "x"), Columns())
+
+
 def test_a_test_file_may_lack_tags(tmp_path):
   path = write(tmp_path / "test.txt", "Anna\nsmiles\n")
   [found] = read_sentences(path, Columns(), labelled=False)

@@ -9,9 +9,16 @@ import pytest
 from squad_goldens import convert, golden_lines, read, tokenizer_of
 
 from bert_tf.data import records
+from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.tasks.squad.examples import SquadExample
-from bert_tf.tasks.squad.features import check_lengths, convert_examples_to_features, warn_of_gaps
+from bert_tf.tasks.squad.features import (
+  SquadReport,
+  check_lengths,
+  convert_examples_to_features,
+  warn_of_gaps,
+)
+from bert_tf.tokenization import FullTokenizer
 
 SETS = [
   "v1_dev_64", "v1_dev_96", "v1_dev_cased_96", "v1_train_64", "v1_train_96", "v1_train_cased_96",
@@ -43,7 +50,12 @@ def test_features_are_the_originals(golden, name, caplog):
   with caplog.at_level(python_logging.WARNING, logger="absl"):
     windows = [compact(window) for window in convert(golden, header["args"])]
   assert windows == expected
-  assert [record.getMessage() for record in caplog.records] == header["warnings"]
+  # The original's warnings, to which the question's id and a total are added.
+  messages = [record.getMessage() for record in caplog.records]
+  expected = header["warnings"]
+  assert [message.split(" (question '")[0] for message in messages[: len(expected)]] == expected
+  assert len(messages) == len(expected) + bool(expected)
+  assert all(f": {len(expected)} of " in message for message in messages[len(expected) :])
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -70,6 +82,32 @@ def test_records_have_the_fields_of_the_spec(golden, is_training):
     first = window.first_doc_token
     assert record["segment_ids"] == [0] * first + [1] * (n - first) + [0] * (64 - n)
     assert records.decode_example(records.encode_example(record)) == dict(sorted(record.items()))
+
+
+def test_an_answer_that_occurs_twice_is_learnt_at_its_first_place(golden):
+  """The original's way: of the words that hold the answer, the first place with its pieces."""
+  words = ["The", "1822-1822", "bridge."]
+  example = SquadExample("b", "When?", words, "1822", start_position=1, end_position=1)
+  tokenizer = FullTokenizer(golden / "vocab.txt")
+  [window] = convert_examples_to_features([example], tokenizer, 64, 32, 16, is_training=True)
+  pieces = tokenizer.convert_ids_to_tokens(window.input_ids)
+  dash = pieces.index("-")
+  answer = pieces[window.start_position : window.end_position + 1]
+  assert window.end_position < dash
+  assert answer == tokenizer.tokenize("1822") == pieces[dash + 1 : dash + 1 + len(answer)]
+
+
+def test_questions_that_are_cut_and_unknown_pieces_are_counted(golden):
+  tokenizer = FullTokenizer(golden / "vocab.txt")
+  words, report = ["the", "\u9f98", "clock"], SquadReport()
+  size = len(tokenizer.tokenize(" ".join(words)))
+  examples = [
+    SquadExample(str(i), question, words) for i, question in enumerate(["the " * 6, "the \u9f98"])
+  ]
+  list(convert_examples_to_features(examples, tokenizer, 16, 8, 4, False, report))
+  assert report.questions == TokenizationReport(texts=2, pieces=8, unknown=1, cut=1, lost=2)
+  # Both questions are about one context.
+  assert report.contexts == TokenizationReport(texts=1, pieces=size, unknown=1)
 
 
 def naive_max_context(windows, index, position):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bert_tf.config import BertConfig
+from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.tasks.vectors import token_vectors
 from bert_tf.tokenization import FullTokenizer
@@ -136,6 +137,16 @@ def test_truncation(golden):
   # No room for the second text: it vanishes with its [SEP].
   assert lengths(1, 1, 4) == (1, 0)
   assert lengths(1, 1, 3) == (0, 0)
+
+
+def test_what_is_cut_and_unknown_is_counted(golden):
+  tokenizer = FullTokenizer(golden / "vocab.txt", do_lower_case=True)
+  report = TokenizationReport()
+  lines = [("the " * 9, "the " * 3), ("the " * 9, None), ("the \u9f98", None), ("", None)]
+  examples = [token_vectors.InputExample(i, *line) for i, line in enumerate(lines)]
+  list(token_vectors.convert_examples_to_features(examples, tokenizer, 9, report))
+  # 6 of 12 pieces fit beside three marks, 7 of 9 beside two.
+  assert report == TokenizationReport(texts=4, pieces=23, unknown=1, empty=1, cut=2, lost=8)
 
 
 def test_bad_input(tmp_path, golden):

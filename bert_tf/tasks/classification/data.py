@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
+from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.model_dir import Description, labels
@@ -115,9 +116,11 @@ class ClassificationData(TaskData):
     self, split: str, examples: Iterable[InputExample]
   ) -> Iterator[Mapping[str, Sequence]]:
     """See `TaskData`: one for each (original: `file_based_convert_examples_to_features`)."""
+    report = TokenizationReport()
+    length = self._max_seq_length
     for example in examples:
-      features = convert_example(example, self._encoder, self._max_seq_length, self._tokenizer)
-      yield features.to_record()
+      yield convert_example(example, self._encoder, length, self._tokenizer, report).to_record()
+    report.log(f"{split} set", self.unit, f"--max_seq_length={length}")
 
   def create_task(
     self, train_file: str | None, num_records: int | None, **options: Any

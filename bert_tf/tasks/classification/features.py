@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 from bert_tf.data import records
+from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.tasks.classification.processors import (
   CLASSIFICATION,
@@ -100,19 +101,33 @@ class LabelEncoder:
 
 
 def convert_example(
-  example: InputExample, encoder: LabelEncoder, max_seq_length: int, tokenizer: FullTokenizer
+  example: InputExample,
+  encoder: LabelEncoder,
+  max_seq_length: int,
+  tokenizer: FullTokenizer,
+  report: TokenizationReport | None = None,
 ) -> InputFeatures:
   """[CLS] a [SEP], or [CLS] a [SEP] b [SEP], padded with zeros to `max_seq_length`.
 
   A pair that is too long loses pieces at the end of its longer text, of the second one where
   both are of one length.
+
+  Args:
+    example: one text or a pair.
+    encoder: of its label.
+    max_seq_length: longest sequence, special tokens included.
+    tokenizer: of the model's vocabulary.
+    report: counts the example and what it loses.
   """
   tokens_a = tokenizer.tokenize(example.text_a)
   tokens_b = tokenizer.tokenize(example.text_b) if example.text_b else []
+  whole = [tokens_a.copy(), tokens_b.copy()]
   if tokens_b:
     truncate_seq_pair(tokens_a, tokens_b, max_seq_length - 3)
   else:
     del tokens_a[max_seq_length - 2 :]
+  if report is not None:
+    report.add_tokens(whole, len(tokens_a) + len(tokens_b))
   tokens = ["[CLS]", *tokens_a, "[SEP]"]
   segment_ids = [0] * len(tokens)
   if tokens_b:

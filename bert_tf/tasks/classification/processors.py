@@ -2,172 +2,36 @@
 
 from __future__ import annotations
 
-import abc
+import collections
 import dataclasses
 import glob
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from absl import logging
 
 from bert_tf.errors import UserError
 from bert_tf.tasks.classification import tables
+from bert_tf.tasks.classification.examples import (
+  CLASSIFICATION,
+  MULTILABEL,
+  REGRESSION,
+  TASK_TYPES,
+  InputExample,
+  natural_order,
+  text_of_labels,
+)
+from bert_tf.tasks.classification.original_tasks import (
+  ColaProcessor,
+  MnliProcessor,
+  MrpcProcessor,
+  XnliProcessor,
+)
+from bert_tf.tasks.classification.processor import DataProcessor
 
-CLASSIFICATION, REGRESSION, MULTILABEL = "classification", "regression", "multilabel"
-TASK_TYPES = (CLASSIFICATION, REGRESSION, MULTILABEL)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class InputExample:
-  """One text or pair of texts.
-
-  Attributes:
-    guid: names the example.
-    text_a: the text.
-    text_b: the second text of a pair.
-    label: None where it is not known.
-    where: file and line, for messages.
-  """
-
-  guid: str
-  text_a: str
-  text_b: str | None = None
-  label: str | None = None
-  where: str = ""
-
-
-class DataProcessor(abc.ABC):
-  """Gives the examples of a task, split by split, and its labels."""
-
-  task_type = CLASSIFICATION
-
-  def __init__(self, data_dir: str):
-    """Args: `data_dir`, where the files of the task are."""
-    if not os.path.isdir(data_dir):
-      raise UserError(f"--data_dir: expected a directory, found nothing at {data_dir!r}")
-    self._data_dir = data_dir
-
-  @abc.abstractmethod
-  def labels(self) -> list[str]:
-    """The labels in the order of their ids; empty for regression."""
-
-  @abc.abstractmethod
-  def examples(self, split: str) -> list[InputExample]:
-    """The examples of "train", "dev" or "test".
-
-    Raises:
-      UserError: the split has no file, or its file is wrong; names file and line.
-    """
-
-  def files(self, split: str) -> list[str]:
-    """The files of a split, by which a later start knows whether its data are the same."""
-    return []
-
-  def split_label(self, label: str | None) -> list[str]:
-    """The labels of one example, which of a multi-label task may be several between commas."""
-    if self.task_type != MULTILABEL:
-      return [label or ""]
-    return [part.strip() for part in (label or "").split(",") if part.strip()]
-
-  def _rows(self, name: str, columns: int, skip: int) -> Iterable[tuple[int, str, tables.Row]]:
-    """Yields (row number from 0, place, row) of a TSV file, the first `skip` rows left out."""
-    path = os.path.join(self._data_dir, name)
-    for index, (number, row) in enumerate(tables.read_tsv(path)):
-      if index >= skip:
-        tables.check_columns(path, number, row, columns)
-        yield index, f"{path}: line {number}", row
-
-
-class MrpcProcessor(DataProcessor):
-  """Microsoft Research Paraphrase Corpus: do two sentences mean the same?"""
-
-  def labels(self) -> list[str]:
-    """See `DataProcessor`."""
-    return ["0", "1"]
-
-  def examples(self, split: str) -> list[InputExample]:
-    """See `DataProcessor`."""
-    return [
-      InputExample(f"{split}-{i}", row[3], row[4], "0" if split == "test" else row[0], where)
-      for i, where, row in self._rows(f"{split}.tsv", 5, skip=1)
-    ]
-
-
-class ColaProcessor(DataProcessor):
-  """Corpus of Linguistic Acceptability: is a sentence grammatical? Only test has a header."""
-
-  def labels(self) -> list[str]:
-    """See `DataProcessor`."""
-    return ["0", "1"]
-
-  def examples(self, split: str) -> list[InputExample]:
-    """See `DataProcessor`."""
-    if split == "test":
-      rows = self._rows("test.tsv", 2, skip=1)
-      return [InputExample(f"test-{i}", row[1], None, "0", where) for i, where, row in rows]
-    rows = self._rows(f"{split}.tsv", 4, skip=0)
-    return [InputExample(f"{split}-{i}", row[3], None, row[1], where) for i, where, row in rows]
-
-
-class MnliProcessor(DataProcessor):
-  """Multi-Genre Natural Language Inference, matched."""
-
-  _FILES: ClassVar = {"train": "train.tsv", "dev": "dev_matched.tsv", "test": "test_matched.tsv"}
-
-  def labels(self) -> list[str]:
-    """See `DataProcessor`."""
-    return ["contradiction", "entailment", "neutral"]
-
-  def examples(self, split: str) -> list[InputExample]:
-    """See `DataProcessor`."""
-    prefix = "dev_matched" if split == "dev" else split
-    return [
-      InputExample(
-        f"{prefix}-{row[0]}",
-        row[8],
-        row[9],
-        "contradiction" if split == "test" else row[-1],
-        where,
-      )
-      for _, where, row in self._rows(self._FILES[split], 10, skip=1)
-    ]
-
-
-class XnliProcessor(DataProcessor):
-  """Cross-lingual Natural Language Inference in one language."""
-
-  def __init__(self, data_dir: str, language: str = "zh"):
-    """Args: `language`, its code in the files; the original reads Chinese."""
-    super().__init__(data_dir)
-    self._language = language
-
-  def labels(self) -> list[str]:
-    """See `DataProcessor`."""
-    return ["contradiction", "entailment", "neutral"]
-
-  def examples(self, split: str) -> list[InputExample]:
-    """See `DataProcessor`."""
-    if split == "train":
-      name = os.path.join("multinli", f"multinli.train.{self._language}.tsv")
-      return [
-        # This file alone spells one of the labels differently.
-        InputExample(
-          f"train-{i}", row[0], row[1],
-          "contradiction" if row[2] == "contradictory" else row[2], where,
-        )
-        for i, where, row in self._rows(name, 3, skip=1)
-      ]  # fmt: skip
-    if split == "test":
-      raise UserError(
-        "--do_predict: expected a task with a test set, found xnli, for which the original reads"
-        " none; use --task_name=table with --test_file"
-      )
-    return [
-      InputExample(f"dev-{i}", row[6], row[7], row[1], where)
-      for i, where, row in self._rows("xnli.dev.tsv", 8, skip=1)
-      if row[0] == self._language
-    ]
+# What a column of its own holds for each label, not names.
+_FLAGS = {"0", "1", "0.0", "1.0"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +42,8 @@ class TableOptions:
     text_column: name, number from 0, or alternatives between commas, see `tables.Column`; so are
       the other columns.
     text_pair_column: of the second text of a pair.
-    label_column: of the label.
+    label_column: of the label; of several labels also one column of 0 and 1 for each, their names
+      between commas.
     id_column: of what names an example in the predictions; default: split and line number.
     labels: in the order of their ids; default: those found in the training data, sorted.
     label_separator: between the labels of a multi-label example.
@@ -201,24 +66,30 @@ class TableOptions:
 class TableProcessor(DataProcessor):
   """Any task in a TSV, CSV or JSON-lines file, with labels as found in the training data."""
 
-  def __init__(self, data_dir: str, options: TableOptions, known_labels: Sequence[str] = ()):
-    """Args: `known_labels`, of an earlier training, used where there is no training data."""
-    super().__init__(data_dir)
-    self.task_type = options.task_type or CLASSIFICATION
-    if self.task_type not in TASK_TYPES:
-      raise UserError(
-        f"--task_type: expected one of {', '.join(TASK_TYPES)}, found {options.task_type!r}"
-      )
-    if options.task_type == MULTILABEL and not options.label_separator:
-      raise UserError("--label_separator: expected a character, found none; give one, such as ;")
-    if options.task_type == REGRESSION and options.labels:
-      raise UserError("--labels: expected none for a regression; leave them out")
-    repeated = [label for label in options.labels if options.labels.count(label) > 1]
-    if repeated:
-      raise UserError(f"--labels: expected every label once, found {repeated[0]!r} twice")
+  def __init__(self, data_dir: str | None, options: TableOptions, known_labels: Sequence[str] = ()):
+    """Args.
+
+    data_dir: may be None where all files are named.
+    options: see there.
+    known_labels: of an earlier training, used where there is no training data.
+    """
+    if data_dir is not None or not options.files:
+      super().__init__(data_dir)
+    else:
+      self._data_dir, self._known = None, {}
+    options = dataclasses.replace(options, task_type=options.task_type or CLASSIFICATION)
+    _check_options(options)
+    self.task_type = str(options.task_type)
     self._options = options
-    self._labels = list(options.labels or known_labels)
-    self._train: list[InputExample] | None = None
+    self._columns = _columns_of_labels(options)
+    self._labels = list(options.labels or self._columns or known_labels)
+    if self._columns and known_labels and set(known_labels) != set(self._labels):
+      raise UserError(
+        f"--label_column: expected the labels of the training, {', '.join(known_labels)}, found"
+        f" {', '.join(self._labels)}; name the same columns"
+      )
+    if self._columns and known_labels:
+      self._labels = list(known_labels)
 
   def labels(self) -> list[str]:
     """See `DataProcessor`."""
@@ -226,8 +97,14 @@ class TableProcessor(DataProcessor):
       return []
     if not self._labels:
       found = {label for e in self.examples("train") for label in self.split_label(e.label)}
-      self._labels = sorted(found, key=_natural_order)
+      self._labels = sorted(found, key=natural_order)
       _warn_of_numbers(self._labels)
+      if self.task_type == MULTILABEL and found and found <= _FLAGS:
+        raise UserError(
+          f"--label_column={self._options.label_column}: expected names of labels, found"
+          f" {' and '.join(self._labels)} only; name one column for each label, between commas, or"
+          " give --labels if these are the names"
+        )
     if len(self._labels) < 2:
       raise UserError(
         f"expected at least two labels, found {self._labels or 'none'} in the training data; check"
@@ -236,46 +113,85 @@ class TableProcessor(DataProcessor):
     return self._labels
 
   def split_label(self, label: str | None) -> list[str]:
-    """The labels of one example."""
+    """See `DataProcessor`."""
     if self.task_type != MULTILABEL:
       return [label or ""]
     parts = (label or "").split(self._options.label_separator)
     return [part.strip() for part in parts if part.strip()]
 
-  def examples(self, split: str) -> list[InputExample]:
-    """See `DataProcessor`. Only the test set may lack the label column."""
-    if split == "train" and self._train is not None:
-      return self._train
+  def _read(self, split: str) -> list[InputExample]:
+    """Only the test set may lack the label column."""
     options = self._options
     path = self._file(split)
-    columns = [
-      options.text_column,
-      options.text_pair_column,
-      options.label_column if split != "test" else None,
-      options.id_column,
-    ]
+    labels: list[str | None] = [None]
+    if split != "test":
+      labels = [*(self._columns.values() or [options.label_column])]
+    columns = [options.text_column, options.text_pair_column, *labels, options.id_column]
+    distinct = len(columns) - 1
     found = [
       self._example(split, f"{path}: line {number}", number, row)
-      for number, row in tables.read_table(path, columns, options.header)
+      for number, row in tables.read_table(path, columns, options.header, distinct)
     ]
-    if split == "train":
-      self._train = found
+    if split != "test" and self.task_type == CLASSIFICATION:
+      self._warn_of_header(path, columns, found)
     return found
 
+  def _warn_of_header(
+    self, path: str, columns: Sequence[str | None], examples: Sequence[InputExample]
+  ) -> None:
+    """Warns of a first row that looks like the other kind: an example, or names of columns."""
+    if any(column and tables.Column(column).number is None for column in columns):
+      return  # By names it is known which it is.
+    counts = collections.Counter(example.label for example in examples)
+    if self._options.header:
+      _, values = next(iter(tables.read_table(path, columns, header=False)))
+      if values[2] in counts:
+        logging.warning(
+          "%s: line 1 is left out as names of columns (--header), but holds a label, %r; is it an"
+          " example? Then pass --noheader",
+          path,
+          values[2],
+        )
+    elif self._options.header is None and len(examples) > 2 and counts[examples[0].label] == 1:
+      logging.warning(
+        "%s: line 1 is taken for an example, but its label, %r, occurs nowhere else; are these the"
+        " names of columns? Then pass --header",
+        path,
+        examples[0].label,
+      )
+
+  def _check_texts(self, examples: list[InputExample]) -> None:
+    """Only warns, since there are tables of single words."""
+    labels = {label for e in examples for label in self.split_label(e.label)} | {*self._labels}
+    if self.task_type != REGRESSION and (name := text_of_labels(examples, labels)):
+      logging.warning(
+        "%s: all texts of the column %s are labels, such as %r; is it the right one?",
+        examples[0].where,
+        self._options.text_column if name == "text_a" else self._options.text_pair_column,
+        getattr(examples[0], name),
+      )
+
   def _example(self, split: str, where: str, number: int, row: Sequence[Any]) -> InputExample:
-    text_a, text_b, label, name = row
+    text_a, text_b, *labels, name = row
     return InputExample(
-      f"{split}-{number}" if name is None else str(name),
+      f"{split}-{number}" if self._options.id_column is None else _name(name, where),
       _text(text_a, where),
-      None if text_b is None else _text(text_b, where),
-      None if split == "test" else self._label(label, where),
+      None if self._options.text_pair_column is None else _text(text_b, where),
+      None if split == "test" else self._label(labels, where),
       where,
     )
 
-  def _label(self, value: Any, where: str) -> str:
+  def _label(self, values: Sequence[Any], where: str) -> str:
     """A label as a string; of JSON it may be a number, and a list where there are several."""
+    if self._columns:
+      names = self._options.labels or self._columns
+      wanted = [n for n, value in zip(names, values, strict=True) if _is_set(value, n, where)]
+      return self._options.label_separator.join(wanted)
+    (value,) = values
     if self.task_type == MULTILABEL:
       parts = value if isinstance(value, list) else [] if value is None else [value]
+      if any(isinstance(part, list | dict) or part is None for part in parts):
+        raise UserError(f"{where}: expected labels, found {value!r}; write strings or numbers")
       if isinstance(value, list) and any(self._options.label_separator in str(p) for p in parts):
         raise UserError(
           f"{where}: expected labels without {self._options.label_separator!r}, found {value};"
@@ -287,10 +203,20 @@ class TableProcessor(DataProcessor):
       raise UserError(f"{where}: expected a label, found {value!r}; add it or remove the row")
     return label
 
+  def files(self, split: str) -> list[str]:
+    """See `DataProcessor`."""
+    return [self._file(split)]
+
   def _file(self, split: str) -> str:
     given = self._options.files.get(split)
     if given:
-      return given if os.path.exists(given) else os.path.join(self._data_dir, given)
+      inside = os.path.join(self._data_dir or "", given)
+      return inside if os.path.exists(inside) and not os.path.exists(given) else given
+    if self._data_dir is None:
+      raise UserError(
+        f"--data_dir: expected a directory with a file {split}.tsv, {split}.csv or {split}.jsonl,"
+        f" found none; give it, or name the file with --{split}_file"
+      )
     pattern = os.path.join(glob.escape(self._data_dir), f"{split}.*")
     found = [p for p in sorted(glob.glob(pattern)) if p.endswith((".tsv", ".csv", ".jsonl"))]
     if len(found) != 1:
@@ -304,18 +230,72 @@ class TableProcessor(DataProcessor):
     return found[0]
 
 
+def _check_options(options: TableOptions) -> None:
+  if options.task_type not in TASK_TYPES:
+    raise UserError(
+      f"--task_type: expected one of {', '.join(TASK_TYPES)}, found {options.task_type!r}"
+    )
+  if options.task_type == MULTILABEL and not options.label_separator:
+    raise UserError("--label_separator: expected a character, found none; give one, such as ;")
+  if options.task_type == REGRESSION and options.labels:
+    raise UserError("--labels: expected none for a regression; leave them out")
+  repeated = [label for label in options.labels if options.labels.count(label) > 1]
+  if repeated:
+    raise UserError(f"--labels: expected every label once, found {repeated[0]!r} twice")
+
+
+def _columns_of_labels(options: TableOptions) -> dict[str, str]:
+  """Label -> its column, where each has one; otherwise nothing.
+
+  Several names, or several numbers, are columns of 0 and 1. A name and a number are what they are
+  elsewhere: one column, by name where a file has names.
+  """
+  parts = [part.strip() for part in options.label_column.split(",")]
+  parts = [part for part in parts if part]
+  numbers = sum(part.isdecimal() for part in parts)
+  if options.task_type != MULTILABEL or len(parts) < 2 or 0 < numbers < len(parts):
+    return {}
+  names = list(options.labels or parts)
+  if numbers and not options.labels:
+    raise UserError(
+      f"--label_column={options.label_column}: expected names for these columns, found none; name"
+      " the labels with --labels, in the same order"
+    )
+  if len(names) != len(parts) or len(set(parts)) < len(parts):
+    raise UserError(
+      f"--label_column: expected {len(names)} columns, each once, one for each label, found"
+      f" {options.label_column}"
+    )
+  wrong = [name for name in names if options.label_separator in name]
+  if wrong:
+    raise UserError(
+      f"--label_separator: expected what is in no label, found {options.label_separator!r}, which"
+      f" is in {wrong[0]!r}; give another"
+    )
+  return dict(zip(names, parts, strict=True))
+
+
+def _is_set(value: Any, column: str, where: str) -> bool:
+  """Whether a column of 0 and 1 says 1."""
+  text = str(value).strip().lower()
+  if text in ("1", "1.0", "true"):
+    return True
+  if text not in ("0", "0.0", "false"):
+    raise UserError(f"{where}: expected 0 or 1 for the label {column!r}, found {value!r}")
+  return False
+
+
+def _name(value: Any, where: str) -> str:
+  """What names an example; of JSON it may be a number."""
+  if not isinstance(value, str | int | float) or isinstance(value, bool):
+    raise UserError(f"{where}: expected a name for --id_column, found {value!r}")
+  return str(value)
+
+
 def _text(value: Any, where: str) -> str:
   if not isinstance(value, str):
     raise UserError(f"{where}: expected a text, found {value!r}")
   return value
-
-
-def _natural_order(label: str) -> tuple[int, float, str]:
-  """Numbers by their value, before words by their spelling."""
-  try:
-    return (0, float(label), label)
-  except ValueError:
-    return (1, 0.0, label)
 
 
 def _warn_of_numbers(labels: Sequence[str]) -> None:

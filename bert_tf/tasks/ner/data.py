@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
+from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.model_dir import Description, head_kinds, labels
@@ -123,9 +124,12 @@ class NerData(TaskData):
 
   def records(self, split: str, examples: Iterable[Sentence]) -> Iterator[Mapping[str, Sequence]]:
     """See `TaskData`: one for each window."""
+    report = TokenizationReport()
     for sentence in examples:
+      self._encoder.count(sentence, report)
       for window in self._encoder.windows(sentence):
         yield window.to_record(self._max_seq_length)
+    report.log(f"{split} set", self.unit)
 
   def create_task(self, train_file: str | None, num_records: int | None, **options: Any) -> NerTask:
     """See `TaskData`."""

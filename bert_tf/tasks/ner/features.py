@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from bert_tf.data.records import NO_LABEL
+from bert_tf.data.report import UNKNOWN, TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.tasks.ner.sentences import Sentence
 from bert_tf.tasks.windows import cut
@@ -75,6 +76,7 @@ class SentenceEncoder:
         f" found {self._stride}"
       )
     self._ids = {label: index for index, label in enumerate(self.labels)}
+    self._unknown = tokenizer.vocab.get(UNKNOWN, -1)
     self._cls, self._sep = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
     self._pieces = Memo(
       lambda word: tuple(tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)))
@@ -83,6 +85,12 @@ class SentenceEncoder:
   def is_scored(self, word: str) -> bool:
     """Whether a word has any piece; one of control characters alone has none."""
     return bool(self._pieces[word])
+
+  def count(self, sentence: Sentence, report: TokenizationReport) -> None:
+    """Counts a sentence. None is cut, as long ones are read in windows."""
+    pieces = [self._pieces[word] for word in sentence.words]
+    unknown = sum(ids.count(self._unknown) for ids in pieces)
+    report.add(sum(map(len, pieces)), unknown)
 
   def check(self, sentence: Sentence) -> None:
     """Raises UserError for a tag that the model does not have."""

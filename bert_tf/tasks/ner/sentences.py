@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from bert_tf.errors import UserError
-from bert_tf.files import existing_file, not_utf8
+from bert_tf.files import carriage_returns, existing_file, not_utf8
 
 OUTSIDE = "O"
 # IOB1, IOB2 and BIOES.
@@ -206,7 +206,11 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
   """Yields (number from 1, line). Of all characters only a line feed ends a line."""
   with open(path, encoding="utf-8-sig", newline="\n") as file:
     try:
-      yield from enumerate(file, start=1)
+      for number, line in enumerate(file, start=1):
+        # White space to everything else, it would hide all lines but one.
+        if "\r" in line.rstrip("\r\n"):
+          raise carriage_returns(path, number)
+        yield number, line
     except UnicodeDecodeError as error:
       raise not_utf8(path, error) from error
 

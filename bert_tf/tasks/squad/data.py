@@ -28,6 +28,7 @@ from bert_tf.tasks.squad import evaluation
 from bert_tf.tasks.squad.examples import SquadExample, load_squad, read_squad_examples
 from bert_tf.tasks.squad.features import (
   SquadFeatures,
+  SquadReport,
   check_lengths,
   convert_examples_to_features,
   warn_of_gaps,
@@ -167,11 +168,16 @@ class SquadData(TaskData):
     self, split: str, examples: Iterable[SquadExample]
   ) -> Iterator[Mapping[str, Sequence]]:
     """See `TaskData`: one for each window."""
-    for window in self._windows(examples, split == TRAIN):
+    report = SquadReport()
+    for window in self._windows(examples, split == TRAIN, report):
       yield window.to_record(self._max_seq_length)
+    report.log(f"{split} set", self.max_query_length)
 
   def _windows(
-    self, examples: Iterable[SquadExample], is_training: bool
+    self,
+    examples: Iterable[SquadExample],
+    is_training: bool,
+    report: SquadReport | None = None,
   ) -> Iterator[SquadFeatures]:
     return convert_examples_to_features(
       examples,
@@ -180,6 +186,7 @@ class SquadData(TaskData):
       self.doc_stride,
       self.max_query_length,
       is_training,
+      report,
     )
 
   def create_task(

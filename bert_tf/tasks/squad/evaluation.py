@@ -13,6 +13,8 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from absl import logging
+
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 
@@ -151,15 +153,26 @@ def right_answers(squad: Mapping[str, Any]) -> dict[str, list[str]] | None:
     The texts by question, [] for a question marked `is_impossible`; None if any other question
     comes without answers, as in a test set.
   """
-  answers = {}
+  answers, unanswered = {}, []
   for article in squad["data"]:
     for paragraph in article["paragraphs"]:
       for qa in paragraph["qas"]:
         found = qa.get("answers")
-        if not _is_answer_list(found) or not (found or qa.get("is_impossible")):
-          return None
-        answers[qa["id"]] = [answer["text"] for answer in found]
-  return answers
+        if _is_answer_list(found) and (found or qa.get("is_impossible")):
+          answers[qa["id"]] = [answer["text"] for answer in found]
+        else:
+          unanswered.append(qa["id"])
+  if not unanswered:
+    return answers
+  if answers:
+    logging.warning(
+      "nothing is scored, as %d of %d questions have no right answers in the file: question %r has"
+      " none",
+      len(unanswered),
+      len(answers) + len(unanswered),
+      unanswered[0],
+    )
+  return None
 
 
 def _is_answer_list(value: Any) -> bool:

@@ -14,6 +14,7 @@ from absl import logging
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
 
+_JSON_NAMES = {str: "a string", int: "an integer", bool: "true or false", list: "a list"}
 # What separates words in a context: other Unicode white space (U+00A0, U+3000) does not.
 _WORD = re.compile("[^ \t\r\n\u202f]+")
 
@@ -51,15 +52,17 @@ def read_squad_examples(
   answer is not found in the words at its offset is left out with a warning.
 
   Args:
-    path: a JSON file with the keys `version` and `data`.
+    path: a JSON file with the key `data`.
     is_training: also read answers; each question then needs exactly one.
     version_2_with_negative: the file may hold questions without an answer.
 
   Raises:
     UserError: no such file, no JSON, another layout than SQuAD's, a training answer that does not
-      lie in its context, or questions without an answer in spite of version_2_with_negative=False.
+      lie in its context, or questions without an answer in spite of version_2_with_negative=False;
+      in prediction, where answers are kept by the questions' ids, also an id that occurs twice.
   """
   examples = []
+  ids = _QuestionIds(path, is_training)
   for paragraph in squad_paragraphs(load_squad(path), path):
     context = paragraph["context"]
     words = list(_WORD.finditer(context))
@@ -67,6 +70,7 @@ def read_squad_examples(
     starts = [word.start() for word in words] if is_training else []
     for qa in paragraph["qas"]:
       _check_version(qa, path, version_2_with_negative)
+      ids.add(qa["id"])
       question = {
         "qas_id": qa["id"],
         "question_text": qa["question"],
@@ -80,14 +84,57 @@ def read_squad_examples(
       examples.append(SquadExample(**question))
   if not examples:
     raise UserError(f"{path}: expected at least one question, found none that can be used")
+  ids.report(num_used=len(examples))
   return examples
 
 
+class _QuestionIds:
+  """Watches for questions that are lost: by an id that another one has, or by their answers."""
+
+  def __init__(self, path: str, is_training: bool):
+    self._path = path
+    self._is_training = is_training
+    self._seen: set[str] = set()
+    self._num_questions = 0
+
+  def add(self, qa_id: str | int) -> None:
+    """Notes a question; in prediction of two with one id one would lose its answer."""
+    self._num_questions += 1
+    # In predictions.json, 7 and "7" are one key.
+    if str(qa_id) in self._seen and not self._is_training:
+      raise UserError(
+        f"{self._path}: expected every question to have an id of its own, found {qa_id!r} twice;"
+        " predictions are kept by id, so one answer would be lost: rename one"
+      )
+    self._seen.add(str(qa_id))
+
+  def report(self, num_used: int) -> None:
+    """Says how many questions cannot be learnt, and that ids repeat."""
+    if repeated := self._num_questions - len(self._seen):
+      logging.warning(
+        "%s: %d of %d questions have an id that an earlier one has; all are learnt, but a"
+        " prediction on this file would be refused",
+        self._path,
+        repeated,
+        self._num_questions,
+      )
+    if num_used < self._num_questions:
+      logging.warning(
+        "%s: %d of %d questions are left out, as their answers are not found at their offsets"
+        " (answer_start); the warnings above name them",
+        self._path,
+        self._num_questions - num_used,
+        self._num_questions,
+      )
+
+
 def load_squad(path: str) -> dict[str, Any]:
-  """Parses a SQuAD file; the result has `version` and the list `data`.
+  """Parses a SQuAD file; the result has the list `data`.
+
+  Of the top level the original reads nothing else: many public files have no `version`.
 
   Raises:
-    UserError: no such file, no UTF-8, no JSON, no `version` or no list `data`.
+    UserError: no such file, no UTF-8, no JSON, or no list `data`.
   """
   existing_file(path, "SQuAD file")
   try:
@@ -106,16 +153,15 @@ def load_squad(path: str) -> dict[str, Any]:
     raise UserError(f"{path}: expected SQuAD JSON, found too deeply nested JSON") from error
   if not isinstance(squad, dict):
     raise UserError(
-      f'{path}: expected a JSON object {{"version": ..., "data": [...]}}, found a'
-      f" {type(squad).__name__}; wrap the articles in such an object"
+      f'{path}: expected a JSON object {{"data": [...]}}, found a {type(squad).__name__}; wrap the'
+      " articles in such an object"
     )
-  for key in ("version", "data"):
-    if key not in squad:
-      found = ", ".join(map(repr, list(squad)[:5])) or "no keys"
-      raise UserError(
-        f"{path}: expected a SQuAD file with the keys 'version' and 'data', found {found};"
-        f" add {key!r}" + (' (such as "version": "1.1")' if key == "version" else "")
-      )
+  if "data" not in squad:
+    found = ", ".join(map(repr, list(squad)[:5])) or "no keys"
+    raise UserError(
+      f"{path}: expected a SQuAD file with the key 'data', found {found}; put the list of articles"
+      " under 'data'"
+    )
   if not isinstance(squad["data"], list):
     raise UserError(
       f"{path}: expected 'data' to be a list of articles, found a {type(squad['data']).__name__}"
@@ -124,7 +170,7 @@ def load_squad(path: str) -> dict[str, Any]:
 
 
 def squad_paragraphs(squad: dict[str, Any], path: str) -> Iterator[dict[str, Any]]:
-  """Yields the paragraphs of a parsed SQuAD file, their layout checked (answers excepted).
+  """Yields the paragraphs of a parsed SQuAD file, their layout checked.
 
   Raises:
     UserError: a key is missing or its value has another type.
@@ -138,7 +184,20 @@ def squad_paragraphs(squad: dict[str, Any], path: str) -> Iterator[dict[str, Any
         place = f"{path}: data[{i}].paragraphs[{j}].qas[{k}]"
         _member(qa, "id", (str, int), place)
         _member(qa, "question", str, place)
+        _check_answers(qa, f"{path}: question {qa['id']!r}")
       yield paragraph
+
+
+def _check_answers(qa: dict[str, Any], place: str) -> None:
+  """Checks the types of what a question need not have: is_impossible and answers."""
+  if "is_impossible" in qa:
+    _member(qa, "is_impossible", bool, place)
+  if "answers" not in qa:
+    return
+  for answer in _member(qa, "answers", list, place):
+    _member(answer, "text", str, place)
+    if "answer_start" in answer:
+      _member(answer, "answer_start", int, place)
 
 
 def _member(parent: Any, key: str, expected: type | tuple[type, ...], place: str) -> Any:
@@ -146,11 +205,14 @@ def _member(parent: Any, key: str, expected: type | tuple[type, ...], place: str
   if not isinstance(parent, dict) or key not in parent:
     found = ", ".join(map(repr, parent)) if isinstance(parent, dict) else type(parent).__name__
     raise UserError(f"{place}: expected an object with the key {key!r}, found {found or 'no keys'}")
-  if not isinstance(parent[key], expected):
-    kinds = expected if isinstance(expected, tuple) else (expected,)
-    names = " or ".join(kind.__name__ for kind in kinds)
-    raise UserError(f"{place}: expected {key!r} to be {names}, found {parent[key]!r:.60}")
-  return parent[key]
+  value = parent[key]
+  kinds = expected if isinstance(expected, tuple) else (expected,)
+  # To Python, but not to JSON, true is an integer.
+  if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+    names = " or ".join(_JSON_NAMES[kind] for kind in kinds)
+    found = json.dumps(value, ensure_ascii=False)
+    raise UserError(f"{place}: expected {key!r} to be {names}, found {found:.60}")
+  return value
 
 
 def _check_version(qa: dict[str, Any], path: str, version_2_with_negative: bool) -> None:
@@ -204,7 +266,12 @@ def _training_answer(
   actual_text = " ".join(doc_tokens[start_position : end_position + 1])
   cleaned_answer_text = " ".join(text.split())
   if cleaned_answer_text not in actual_text:
-    logging.warning("Could not find answer: '%s' vs. '%s'", actual_text, cleaned_answer_text)
+    logging.warning(
+      "Could not find answer: '%s' vs. '%s' (question %r)",
+      actual_text,
+      cleaned_answer_text,
+      qa["id"],
+    )
     return None
   return {
     "orig_answer_text": text,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from absl import logging
 
+from bert_tf.data.report import UNKNOWN, TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.tasks.squad.examples import SquadExample
 from bert_tf.tasks.windows import cut
@@ -161,6 +162,7 @@ def convert_examples_to_features(
   doc_stride: int,
   max_query_length: int,
   is_training: bool,
+  report: SquadReport | None = None,
 ) -> Iterator[SquadFeatures]:
   """Yields the windows of all examples in order; holds no more than the tokenized contexts.
 
@@ -174,16 +176,21 @@ def convert_examples_to_features(
     doc_stride: how many pieces a window starts after the one before.
     max_query_length: longer questions are cut to so many pieces.
     is_training: also map answers to pieces.
+    report: counts questions and contexts.
 
   Raises:
     UserError: as check_lengths.
   """
   check_lengths(max_seq_length, doc_stride, max_query_length)
-  documents = _Documents(tokenizer, keep_all=is_training)
+  report = SquadReport() if report is None else report
+  unknown = tokenizer.vocab.get(UNKNOWN, -1)
+  documents = _Documents(tokenizer, is_training, report.contexts)
   cls_id, sep_id = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
   unique_id = FIRST_UNIQUE_ID
   for example_index, example in enumerate(examples):
-    query_ids = _token_ids(tokenizer, example.question_text)[:max_query_length]
+    all_ids = _token_ids(tokenizer, example.question_text)
+    query_ids = all_ids[:max_query_length]
+    report.questions.add(len(all_ids), all_ids.count(unknown), len(all_ids) - len(query_ids))
     prefix_ids = [cls_id, *query_ids, sep_id]
     document = documents.tokenized(example.doc_tokens)
     answer = None
@@ -212,6 +219,19 @@ def convert_examples_to_features(
       unique_id += 1
 
 
+@dataclasses.dataclass
+class SquadReport:
+  """What tokenization did to questions, which are cut, and contexts, which are read in windows."""
+
+  questions: TokenizationReport = dataclasses.field(default_factory=TokenizationReport)
+  contexts: TokenizationReport = dataclasses.field(default_factory=TokenizationReport)
+
+  def log(self, what: str, max_query_length: int) -> None:
+    """Logs both; `what` names the set."""
+    self.questions.log(what, "questions", f"--max_query_length={max_query_length}")
+    self.contexts.log(what, "contexts")
+
+
 class _Documents:
   """Tokenizes a context when it is first met.
 
@@ -219,9 +239,11 @@ class _Documents:
   training the questions are shuffled, and all are kept (12 bytes a piece).
   """
 
-  def __init__(self, tokenizer: FullTokenizer, keep_all: bool):
+  def __init__(self, tokenizer: FullTokenizer, keep_all: bool, report: TokenizationReport):
     self._tokenizer = tokenizer
     self._keep_all = keep_all
+    self._report = report
+    self._unknown = tokenizer.vocab.get(UNKNOWN, -1)
     # The words are kept beside the pieces so that their id() stays theirs.
     self._known: dict[int, tuple[list[str], TokenizedDocument]] = {}
     self._word_ids = Memo(lambda word: tuple(_token_ids(tokenizer, word)))
@@ -244,6 +266,7 @@ class _Documents:
       word_ids = self._word_ids[word]
       ids.extend(word_ids)
       token_to_word.extend([index] * len(word_ids))
+    self._report.add(len(ids), ids.count(self._unknown))
     return TokenizedDocument(ids, token_to_word, word_to_token)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bert_tf.config import BertConfig
+from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
 from bert_tf.tokenization import FullTokenizer
@@ -74,9 +75,18 @@ def read_examples(path: str) -> Iterator[InputExample]:
 
 
 def convert_examples_to_features(
-  examples: Iterable[InputExample], tokenizer: FullTokenizer, max_seq_length: int
+  examples: Iterable[InputExample],
+  tokenizer: FullTokenizer,
+  max_seq_length: int,
+  report: TokenizationReport | None = None,
 ) -> Iterator[InputFeatures]:
   """What the model reads, line by line; too long texts lose tokens at the end, the longer first.
+
+  Args:
+    examples: the lines.
+    tokenizer: of the model's vocabulary.
+    max_seq_length: longest sequence, special tokens included.
+    report: counts the lines and what they lose.
 
   Raises:
     UserError: max_seq_length leaves no room beside the special tokens.
@@ -85,17 +95,21 @@ def convert_examples_to_features(
     raise UserError(
       f"expected --max_seq_length of at least 3 ([CLS], [SEP] and the text), found {max_seq_length}"
     )
-  return (_features_of(example, tokenizer, max_seq_length) for example in examples)
+  counted = TokenizationReport() if report is None else report
+  return (_features_of(example, tokenizer, max_seq_length, counted) for example in examples)
 
 
 def _features_of(
-  example: InputExample, tokenizer: FullTokenizer, max_seq_length: int
+  example: InputExample, tokenizer: FullTokenizer, max_seq_length: int, report: TokenizationReport
 ) -> InputFeatures:
   tokens_a = tokenizer.tokenize(example.text_a)
   tokens_b = tokenizer.tokenize(example.text_b) if example.text_b else []
+  whole = [tokens_a.copy(), tokens_b.copy()]
   if tokens_b:
     truncate_seq_pair(tokens_a, tokens_b, max_seq_length - 3)
-  tokens = ["[CLS]", *tokens_a[: max_seq_length - 2], "[SEP]"]
+  del tokens_a[max_seq_length - 2 :]
+  report.add_tokens(whole, len(tokens_a) + len(tokens_b))
+  tokens = ["[CLS]", *tokens_a, "[SEP]"]
   input_type_ids = [0] * len(tokens)
   if tokens_b:
     tokens += [*tokens_b, "[SEP]"]
