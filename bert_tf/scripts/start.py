@@ -19,4 +19,14 @@ def start(module: ModuleType) -> NoReturn:
   for flag in flags.FLAGS.get_key_flags_for_module(module):
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
   sys.modules["__main__"].__doc__ = module.__doc__
-  script.run(module.main)
+  script.run(module.main, _parse, flags.FLAGS.__contains__)
+
+
+def _parse(words: list[str]) -> list[str]:
+  """Parses the command line; what is wrong with it is said on one line, as every other error is."""
+  try:
+    return flags.FLAGS(words)
+  except flags.Error as error:
+    message = " ".join(str(error).split()).removeprefix("flag ")
+    print(f"error: {message}; see --help", file=sys.stderr)
+    sys.exit(1)

@@ -64,7 +64,7 @@ class CheckpointManager:
     if prefixes:
       raise UserError(
         f"{self._directory}: expected a checkpoint that can be read, found {len(prefixes)} broken"
-        " ones; remove them or give another --output_dir"
+        " ones; remove them or give another `output_dir`"
       )
     return None
 
@@ -79,7 +79,7 @@ class CheckpointManager:
         raise UserError(
           f"{prefix}: expected {name} of shape {list(shape)}, found"
           f" {'nothing' if found is None else list(found)}; it is of another model: give another"
-          " --output_dir, or the config that it was trained with"
+          " `output_dir`, or the config that it was trained with"
         )
     for name in expected:
       state[name].assign(tensors[name])

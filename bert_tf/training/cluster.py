@@ -74,7 +74,7 @@ def find_cluster(
   if not cluster and (wanted or options.distribution_strategy == "multi_worker_mirrored"):
     raise UserError(
       "multi_worker_mirrored: expected the workers in the environment variable TF_CONFIG, found"
-      f" none there; set it to something like {_EXAMPLE}, or give --cluster_resolver"
+      f" none there; set it to something like {_EXAMPLE}, or give `cluster_resolver`"
     )
   return cluster
 
@@ -114,7 +114,7 @@ def from_slurm(environment: Mapping[str, str]) -> Cluster:
       if environment.get(name):
         return environment[name]
     raise UserError(
-      f"--cluster_resolver=slurm: expected the environment variable {names[0]}, found none;"
+      f"`cluster_resolver=slurm`: expected the environment variable {names[0]}, found none;"
       " start the script with srun"
     )
 
@@ -165,7 +165,7 @@ def from_kubernetes(environment: Mapping[str, str]) -> Cluster:
   for name in names:
     if not environment.get(name):
       raise UserError(
-        f"--cluster_resolver=kubernetes: expected the environment variable {name}, found none;"
+        f"`cluster_resolver=kubernetes`: expected the environment variable {name}, found none;"
         " see docs/scaling.md for a manifest"
       )
   index, host, count, service = (environment[name] for name in names)
@@ -195,7 +195,7 @@ def wait_for_workers(
         break
       if time.monotonic() > deadline:
         raise UserError(
-          f"expected {len(cluster.workers)} workers within {timeout:g} s (--worker_timeout), found"
+          f"expected {len(cluster.workers)} workers within {timeout:g} s (`worker_timeout`), found"
           f" nothing at {', '.join(missing)}; start all workers, check addresses and firewall"
         )
       if not told:

@@ -71,9 +71,9 @@ def _settings_warnings(options: TrainingOptions) -> list[str]:
       f" ({options.num_train_steps})"
     )
   if options.optimizer == "adamw" and options.learning_rate > 1e-3:
-    warnings.append(f"--learning_rate={options.learning_rate} is high for AdamW")
+    warnings.append(f"`learning_rate={options.learning_rate}` is high for AdamW")
   if options.learning_rate == 0:
-    warnings.append("--learning_rate=0 trains nothing")
+    warnings.append("`learning_rate=0` trains nothing")
   return warnings
 
 
@@ -89,12 +89,12 @@ def _check_weights(task: Task, model: keras.Model, options: TrainingOptions) -> 
       if shapes.get(name) != tuple(variable.shape):
         raise UserError(
           f"{saved[-1]}: expected {name} of shape {list(variable.shape)}, found"
-          f" {list(shapes.get(name, [])) or 'nothing'}; give another --output_dir"
+          f" {list(shapes.get(name, [])) or 'nothing'}; give another `output_dir`"
         )
     logging.info("Dry run: would resume from %s", saved[-1])
     return []
   if not options.init_checkpoint:
-    return ["no --init_checkpoint: training starts from random weights"]
+    return ["no `init_checkpoint`: training starts from random weights"]
   report = checkpoints.load(model, options.init_checkpoint, task.allow_missing)
   logging.info("Dry run: would start from the weights of %s", report)
   return []
@@ -135,7 +135,7 @@ def _data_warnings(batches: list[dict[str, np.ndarray]]) -> list[str]:
   )  # fmt: skip
   warnings = []
   if padding > 0.5:
-    warnings.append(f"{padding:.0%} of what is computed is padding: lower --max_seq_length")
+    warnings.append(f"{padding:.0%} of what is computed is padding: lower `max_seq_length`")
   for name in _LABELS:
     if name not in batches[0] or batches[0][name].dtype.kind == "f":
       continue

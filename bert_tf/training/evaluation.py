@@ -34,7 +34,7 @@ class Evaluation:
     self._writes = writes
     if options.eval_steps and not task.can_evaluate:
       raise UserError(
-        "--eval_steps: expected something to evaluate on, found none; this task has no evaluation"
+        "`eval_steps`: expected something to evaluate on, found none; this task has no evaluation"
         " during training"
       )
 

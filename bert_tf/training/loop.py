@@ -57,8 +57,8 @@ def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
   check_batch(options, strategy.num_replicas_in_sync)
   if options.tokens_per_batch and isinstance(strategy, tf.distribute.TPUStrategy):
     raise UserError(
-      "--tokens_per_batch: expected CPUs or GPUs, found a TPU, which needs batches of one shape;"
-      " give --gradient_accumulation_steps"
+      "`tokens_per_batch`: expected CPUs or GPUs, found a TPU, which needs batches of one shape;"
+      " give `gradient_accumulation_steps`"
     )
   logging.info(strategies.describe(strategy, options.train_batch_size))
   if options.dry_run:
@@ -74,8 +74,8 @@ def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
   except tf.errors.ResourceExhaustedError as error:
     raise UserError(
       f"out of memory ({error.message.splitlines()[0]}); compute a batch in pieces with"
-      " --tokens_per_batch, give --recompute_activations or --dtype=bfloat16, or lower"
-      " --train_batch_size"
+      " `tokens_per_batch`, give `recompute_activations` or `dtype=bfloat16`, or lower"
+      " `train_batch_size`"
     ) from error
   except _LOST_WORKER as error:
     if not strategies.has_several_workers(strategy):
@@ -156,12 +156,14 @@ class _Run:
   def _restore_or_initialise(self) -> bool:
     """Returns whether an earlier start is continued."""
     options = self._options
-    run_config.check(self._model.config, options, self._devices, self._task.settings)
-    restored = self._manager.restore()
+    start = run_config.check(self._model.config, options, self._devices, self._task.settings)
+    if start.note:
+      logging.warning(start.note)
+    restored = None if start.step is None else self._manager.restore()
     if restored:
       logging.info("Resuming from %s", restored)
       if options.init_checkpoint:
-        logging.info("--init_checkpoint is not read again")
+        logging.info("`init_checkpoint` is not read again")
       return True
     if options.init_checkpoint:
       report = checkpoints.load(self._model, options.init_checkpoint, self._task.allow_missing)
@@ -174,16 +176,20 @@ class _Run:
     options = self._options
     elapsed = float(self._state.elapsed_seconds.numpy())
     if step >= options.num_train_steps:
-      reason = f"has done {step} steps, and num_train_steps is {options.num_train_steps}"
+      reason = f"has done {step} of {options.num_train_steps} steps"
+      remedy = "`num_train_steps` (or `num_train_epochs`)"
     elif options.total_training_time and elapsed >= options.total_training_time:
-      reason = f"has trained {elapsed:.0f} s, and --total_training_time is no more"
+      reason = f"has trained {elapsed:.0f} s, and `total_training_time` is no more"
+      remedy = "`total_training_time`, with `allow_config_change`"
     elif self._evaluation.patience_is_over:
       reason = f"was stopped early, its best step being {int(self._state.best_step.numpy())}"
+      remedy = "`early_stopping_patience`"
     else:
       return False
     logging.warning(
-      "Skipping training: %s holds a run that %s. Give another --output_dir to train anew.",
-      options.output_dir, reason,
+      "Skipping training: %s holds a run that %s. To train on, raise %s; to train anew, give"
+      " another `output_dir`.",
+      options.output_dir, reason, remedy,
     )  # fmt: skip
     return True
 
@@ -335,7 +341,7 @@ def check_batch(options: TrainingOptions, replicas: int) -> None:
   pieces = replicas * options.gradient_accumulation_steps
   if options.train_batch_size % pieces:
     raise UserError(
-      f"--train_batch_size: expected a multiple of {pieces} ({replicas} replica(s) x"
+      f"`train_batch_size`: expected a multiple of {pieces} ({replicas} replica(s) x"
       f" {options.gradient_accumulation_steps} accumulation step(s)), found"
       f" {options.train_batch_size}"
     )

@@ -51,13 +51,16 @@ def explain(
   ]
   rate = metrics["learning_rate"]
   causes.append(
-    f"the learning rate ({rate:.3g} in this step) may be too high: lower --learning_rate or"
+    f"the learning rate ({rate:.3g} in this step) may be too high: lower `learning_rate` or"
     " lengthen the warmup"
   )
+  if step > 1:
+    # The settings of a run that has made a step are kept, see `run_config`.
+    causes[-1] += ", with `allow_config_change` to go on from the newest checkpoint"
   return UserError(
     f"step {step}: expected a finite loss and gradient, found loss {metrics['last_loss']:.6g} and"
     f" gradient norm {metrics['gradient_norm']:.6g}; the batch is saved in {path}. Likely causes:"
-    f" {'; '.join(causes)}. --skip_nonfinite_steps=N leaves up to N such batches out"
+    f" {'; '.join(causes)}. `skip_nonfinite_steps=N` leaves up to N such batches out"
   )
 
 

@@ -32,7 +32,7 @@ def prepare(directory: str) -> IO[str]:
     lock = open(os.path.join(directory, _LOCK), "a+", encoding="utf-8")  # noqa: SIM115
   except OSError as error:
     raise UserError(
-      f"--output_dir: cannot write in {directory}: {error.strerror}; give another directory"
+      f"`output_dir`: cannot write in {directory}: {error.strerror}; give another directory"
     ) from error
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,7 +41,7 @@ def prepare(directory: str) -> IO[str]:
     holder = lock.read().strip() or "unknown"
     lock.close()
     raise UserError(
-      f"--output_dir: another process (pid {holder}) is training in {directory}; wait for it, end"
+      f"`output_dir`: another process (pid {holder}) is training in {directory}; wait for it, end"
       " it, or give another directory"
     ) from error
   except OSError as error:  # Some network file systems know no locks.

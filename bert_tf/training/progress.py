@@ -189,7 +189,7 @@ def _start_wandb(project: str, directory: str):
     import wandb
   except ImportError as error:
     raise UserError(
-      f"--wandb_project: expected the package wandb, found: {error}; pip install bert_tf[wandb]"
+      f"`wandb_project`: expected the package wandb, found: {error}; pip install bert_tf[wandb]"
     ) from error
   name = os.path.basename(os.path.abspath(directory))
   # The same id for every start, so that a resumed run goes on in the same chart.

@@ -69,7 +69,7 @@ def _local_devices() -> list[str]:
 def _warn_of_slow_types(dtype: str) -> None:
   if dtype == "float16" and not _gpus():
     logging.warning(
-      "--dtype=float16 is very slow on a CPU and overflows sooner; take bfloat16 there"
+      "`dtype=float16` is very slow on a CPU and overflows sooner; take bfloat16 there"
     )
 
 
@@ -81,7 +81,7 @@ def _multi_worker_strategy(
   )
   clusters.wait_for_workers(cluster, timeout)
   os.environ["TF_CONFIG"] = cluster.to_tf_config()
-  with _time_limit(timeout, "the other workers to connect (--worker_timeout)"):
+  with _time_limit(timeout, "the other workers to connect (`worker_timeout`)"):
     try:
       strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
@@ -121,7 +121,7 @@ def _tpu_strategy(options: DeviceOptions) -> tf.distribute.TPUStrategy:
   except (tf.errors.OpError, ValueError, RuntimeError) as error:
     reason = str(error).splitlines()[0]
     raise UserError(
-      f"--tpu_name={options.tpu_name}: expected a TPU that can be reached, found none ({reason});"
-      " start it, or train with --distribution_strategy=one_device"
+      f"`tpu_name={options.tpu_name}`: expected a TPU that can be reached, found none ({reason});"
+      " start it, or train with `distribution_strategy=one_device`"
     ) from error
   return tf.distribute.TPUStrategy(resolver)

@@ -159,7 +159,7 @@ def test_workers_find_each_other_whoever_comes_first():
 def test_a_worker_that_never_comes_is_named():
   ports = free_ports(2)
   with pytest.raises(
-    UserError, match=rf"within 0.5 s \(--worker_timeout\), found nothing at localhost:{ports[1]}"
+    UserError, match=rf"within 0.5 s \(`worker_timeout`\), found nothing at localhost:{ports[1]}"
   ):
     cluster.wait_for_workers(local_cluster(0, ports), 0.5)
 

@@ -192,5 +192,5 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match=r"--output_dir: cannot write in .*file/run"):
+  with pytest.raises(UserError, match=r"`output_dir`: cannot write in .*file/run"):
     output_dir.prepare(str(tmp_path / "file" / "run"))

@@ -59,7 +59,7 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
   train_files = input_files(flags.input_file)
   eval_files = train_files
   if flags.eval_input_file:
-    eval_files = input_files(flags.eval_input_file, "--eval_input_file")
+    eval_files = input_files(flags.eval_input_file, "`eval_input_file`")
   limits = {"vocab_size": config.vocab_size, "type_vocab_size": config.type_vocab_size}
   for files in {tuple(train_files), tuple(eval_files)}:
     checks.check_records(files, _spec(flags, files), limits=limits)
@@ -80,14 +80,14 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
 def _check(flags: PretrainingRun, training: TrainingOptions) -> BertConfig:
   """Checks what can be checked without the records; returns the model's configuration."""
   if not flags.do_train and not flags.do_eval:
-    raise UserError("expected --do_train or --do_eval, found neither; give at least one")
+    raise UserError("expected `do_train` or `do_eval`, found neither; give at least one")
   if flags.dynamic_masking and not flags.vocab_file:
     raise UserError(
-      "--dynamic_masking: expected --vocab_file, found none; give the vocabulary of the records"
+      "`dynamic_masking`: expected `vocab_file`, found none; give the vocabulary of the records"
     )
   if not 0 < flags.masked_lm_prob < 1 or flags.max_ngram < 1:
     raise UserError(
-      "expected --masked_lm_prob between 0 and 1 and --max_ngram of at least 1, found"
+      "expected `masked_lm_prob` between 0 and 1 and `max_ngram` of at least 1, found"
       f" {flags.masked_lm_prob} and {flags.max_ngram}"
     )
   config = describe(flags, training).config
@@ -120,12 +120,12 @@ def _check_packing(
     return
   if training.gradient_accumulation_steps > 1:
     raise UserError(
-      "--pack_sequences: expected --tokens_per_batch, found --gradient_accumulation_steps; batches"
+      "`pack_sequences`: expected `tokens_per_batch`, found `gradient_accumulation_steps`; batches"
       " have different numbers of rows, which cannot be cut into equal pieces"
     )
   if devices.distribution_strategy == "tpu" or devices.tpu_name:
     raise UserError(
-      "--pack_sequences: expected CPUs or GPUs, found a TPU, which needs batches of one shape; make"
+      "`pack_sequences`: expected CPUs or GPUs, found a TPU, which needs batches of one shape; make"
       " records with --short_seq_prob=0 instead"
     )
 
