@@ -267,11 +267,7 @@ def _bucketed(
 def trim_padding(spec: FeatureSpec) -> Callable[[Batch], Batch]:
   """Returns a function that cuts a batch to its longest example, and `round_up`."""
   full = spec["input_ids"].length
-  names = [
-    name
-    for name, field in spec.items()
-    if field.length == full and not name.startswith("masked_lm_")
-  ]
+  names = [name for name, field in spec.items() if field.per_piece]
 
   def trim(batch: Batch) -> Batch:
     longest = tf.reduce_max(tf.reduce_sum(batch["input_mask"], axis=1))

@@ -14,7 +14,7 @@ from bert_tf.export.options import ExportOptions
 from bert_tf.export.run import ExportRun, ExportRunner
 from bert_tf.model_dir import Description
 from bert_tf.scripts.option_flags import define_integer, define_options, options_of_flags
-from bert_tf.training import cluster
+from bert_tf.training import cluster, feasibility
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 FLAGS = flags.FLAGS
@@ -117,4 +117,8 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
       f"--tokens_per_batch: expected at least --max_seq_length ({FLAGS.max_seq_length}), found"
       f" {FLAGS.tokens_per_batch}; a piece holds one example at least"
     )
+  if FLAGS.do_train:
+    workers = cluster.find_cluster(device_options())
+    if not workers or not workers.index:
+      feasibility.check_writable(options.output_dir)
   return options

@@ -17,7 +17,7 @@ from bert_tf.errors import UserError
 from bert_tf.optimization.optimizer import Optimizer
 from bert_tf.optimization.schedules import linear_warmup_and_decay
 from bert_tf.script import Stopped
-from bert_tf.training import nonfinite, output_dir, run_config
+from bert_tf.training import feasibility, nonfinite, output_dir, run_config
 from bert_tf.training import strategy as strategies
 from bert_tf.training.agreement import Agreement
 from bert_tf.training.checkpointing import CheckpointManager
@@ -61,9 +61,11 @@ def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
       " give `gradient_accumulation_steps`"
     )
   logging.info(strategies.describe(strategy, options.train_batch_size))
+  feasibility.check_memory(task.config, strategies.local_replicas(strategy))
   if options.dry_run:
     from bert_tf.training import dry_run
 
+    feasibility.check_writable(options.output_dir)
     dry_run.run(task, options, devices, strategy)
     return 0
   lock = output_dir.prepare(options.output_dir) if strategies.is_chief(strategy) else None
@@ -237,7 +239,7 @@ class _Run:
     except tf.errors.InvalidArgumentError as error:
       # A CPU refuses an id that is outside of its table; a GPU takes zeros instead.
       step = int(self._state.global_step.numpy()) + 1
-      wrong = nonfinite.ids_out_of_range(self._batch_of(step), self._model)
+      wrong = nonfinite.ids_out_of_range(self._batch_of(step), self._task.features)
       if not wrong:
         raise
       raise UserError(

@@ -53,6 +53,14 @@ def has_several_workers(strategy: tf.distribute.Strategy) -> bool:
   return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
+def local_replicas(strategy: tf.distribute.Strategy) -> int:
+  """How many copies of the model this process holds."""
+  if not has_several_workers(strategy):
+    return strategy.num_replicas_in_sync
+  workers = strategy.cluster_resolver.cluster_spec().job_tasks("worker")
+  return strategy.num_replicas_in_sync // len(workers)
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
   """Whether this process writes checkpoints and logs."""
   return not has_several_workers(strategy) or strategy.cluster_resolver.task_id == 0

@@ -240,3 +240,19 @@ def test_a_batch_holds_no_copies_of_an_example(source):
     # A window may reach over the end of an epoch, so two copies can meet, but not more.
     _, counts = np.unique(batch["label_ids"], return_counts=True)
     assert counts.max() <= 2
+
+
+def test_labels_as_many_as_pieces_are_not_trimmed():
+  """A list of several labels may be as long as the sequence; it is no padding."""
+  spec = {**records.classification(16), "label_ids": records.Field("float", 16)}
+  mask = tf.sequence_mask([3, 1], 16, tf.int32)
+  labels = tf.ones([2, 16])
+  batch = pipelines.trim_padding(spec)(
+    {"input_ids": mask, "input_mask": mask, "segment_ids": mask, "label_ids": labels}
+  )
+  assert batch["input_ids"].shape == [2, 3]
+  assert batch["label_ids"].shape == [2, 16]
+  words = pipelines.trim_padding(records.token_labelling(16))(
+    {"input_ids": mask, "input_mask": mask, "segment_ids": mask, "label_ids": mask}
+  )
+  assert words["label_ids"].shape == [2, 3]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from bert_tf import names
@@ -15,7 +16,7 @@ from bert_tf.data import pipelines
 from bert_tf.data.dynamic_masking import DynamicMasking
 from bert_tf.data.records import FeatureSpec
 from bert_tf.heads import PretrainingModel
-from bert_tf.training.task import Features, Task
+from bert_tf.training.task import FeatureRole, Features, Task, encoder_features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,26 @@ class PretrainingTask(Task):
     self.eval_batch_size = eval_batch_size
     self.max_eval_steps = max_eval_steps
     self._evaluator: Evaluator | None = None
+
+  @property
+  def config(self) -> BertConfig:
+    """See `Task`."""
+    return self._config
+
+  @property
+  def features(self) -> dict[str, FeatureRole]:
+    """See `Task`."""
+    pairs = FeatureRole(limit=2, is_label=True, weights="next_sentence_weights")
+    return {
+      **encoder_features(self._config),
+      "masked_lm_positions": FeatureRole(limit=self._train.spec["input_ids"].length),
+      "masked_lm_ids": FeatureRole(limit=self._config.vocab_size),
+      "next_sentence_labels": pairs,
+    }
+
+  def predictions_per_row(self, batch: Mapping[str, np.ndarray]) -> int:
+    """See `Task`."""
+    return batch["masked_lm_ids"].shape[1]
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> PretrainingModel:
     """See `Task`."""
