@@ -63,7 +63,7 @@ def main() -> None:
   """Checks the input, then trains, evaluates and exports."""
   from bert_tf.tasks.pretraining import run as pretraining_run
 
-  run = pretraining_run.PretrainingRun(
+  run = pretraining_run.PretrainingFlags(
     bert_config_file=FLAGS.bert_config_file,
     input_file=FLAGS.input_file,
     eval_input_file=FLAGS.eval_input_file,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import NoReturn
 
 from absl import flags
 
 from bert_tf import script
+from bert_tf.errors import UserError
 
 
 def start(module: ModuleType) -> NoReturn:
@@ -19,7 +21,19 @@ def start(module: ModuleType) -> NoReturn:
   for flag in flags.FLAGS.get_key_flags_for_module(module):
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
   sys.modules["__main__"].__doc__ = module.__doc__
-  script.run(module.main, _parse, flags.FLAGS.__contains__)
+  script.run(lambda: _call(module.main), _parse, flags.FLAGS.__contains__)
+
+
+def _call(main: Callable[[], None]) -> None:
+  """Calls `main()`; where it fails, workers that would wait for this process are told."""
+  try:
+    main()
+  except UserError as error:
+    if "cluster_resolver" in flags.FLAGS:
+      from bert_tf.scripts import training_flags
+
+      training_flags.tell_workers(error)
+    raise
 
 
 def _parse(words: list[str]) -> list[str]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from bert_tf.errors import UserError
 from bert_tf.export.options import ExportOptions
 from bert_tf.export.run import ExportRun, ExportRunner
 from bert_tf.model_dir import Description
 from bert_tf.scripts.option_flags import define_integer, define_options, options_of_flags
-from bert_tf.training import cluster, feasibility
+from bert_tf.training import cluster, feasibility, rendezvous
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 FLAGS = flags.FLAGS
@@ -89,13 +89,26 @@ def exporter(about: Description, static_length: bool = False) -> ExportRunner | 
   Raises:
     UserError: the export cannot be written, or its flags do not fit.
   """
-  workers = cluster.find_cluster(device_options())
-  if not FLAGS.export_dir or (workers and workers.index):
+  if not FLAGS.export_dir:
     return None
   options = ExportOptions(FLAGS.export_dir)
-  return ExportRunner(
+  # Checked by all workers, written by the chief.
+  runner = ExportRunner(
     ExportRun(FLAGS.output_dir, options, static_length=static_length, about=about)
   )
+  workers = cluster.find_cluster(device_options())
+  return None if workers and workers.index else runner
+
+
+def tell_workers(error: UserError) -> None:
+  """Tells the workers of this run, if there are others, that this one has failed."""
+  try:
+    workers = cluster.find_cluster(device_options())
+  except UserError:  # It may be just that which is wrong.
+    return
+  if workers and len(workers.workers) > 1:
+    logging.error("%s", error)
+    rendezvous.tell_failure(workers, error)
 
 
 def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOptions:

@@ -24,7 +24,7 @@ from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.files import existing_checkpoint
 from bert_tf.model_dir import Description, Given, head_kinds, weight_files
-from bert_tf.training import run_config
+from bert_tf.training import feasibility, run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -253,6 +253,7 @@ class FineTuning:
     """
     settings = self.run_settings()
     run_config.check(self.about.config, training, devices, settings)
+    feasibility.check_memory(self.about.config)
     if training.eval_steps:
       self.data.examples(self.data.scored_split)
     logging.info("***** Running training *****")

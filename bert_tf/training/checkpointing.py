@@ -68,6 +68,14 @@ class CheckpointManager:
       )
     return None
 
+  def repair_state_file(self) -> None:
+    """Writes the file `checkpoint` anew where it is empty or missing beside checkpoints."""
+    path = os.path.join(self._directory, "checkpoint")
+    kept = complete_checkpoints(self._directory)
+    if kept and not (os.path.exists(path) and os.path.getsize(path)):
+      logging.warning("Writing %s anew, which was found empty or missing", path)
+      write_state_file(self._directory, kept)
+
   def _assign(self, prefix: str, tensors: Mapping) -> None:
     state = self._state()
     # The original's checkpoints hold nothing of ours.

@@ -17,6 +17,7 @@ from bert_tf.data.pipelines import ReadOptions
 from bert_tf.errors import UserError
 from bert_tf.model_dir.weight_files import complete_checkpoints
 from bert_tf.training import run_config
+from bert_tf.training import strategy as strategies
 from bert_tf.training.nonfinite import ids_out_of_range
 from bert_tf.training.options import DTYPES, DeviceOptions, TrainingOptions
 from bert_tf.training.task import FeatureRole, Task
@@ -38,7 +39,7 @@ def run(
   model = task.create_model(DTYPES[devices.dtype], options.recompute_activations)
   run_config.check(model.config, options, devices, task.settings)
   warnings = [*_settings_warnings(options), *_check_weights(task, model, options)]
-  batches = _some_batches(task, options)
+  batches = _some_batches(task, options, strategies.workers(strategy))
   _check_ids(batches, task)
   warnings += _data_warnings(batches, task)
   examples = task.num_train_examples()
@@ -99,10 +100,19 @@ def _check_weights(task: Task, model: keras.Model, options: TrainingOptions) -> 
   return []
 
 
-def _some_batches(task: Task, options: TrainingOptions) -> list[dict[str, np.ndarray]]:
-  """The first batches of the run, up to some examples or seconds."""
+def _some_batches(
+  task: Task, options: TrainingOptions, workers: tuple[int, int]
+) -> list[dict[str, np.ndarray]]:
+  """The first batches of the run, of this worker's share, up to some examples or seconds."""
+  num_shards, shard_index = workers
   dataset = task.train_dataset(
-    ReadOptions(batch_size=options.train_batch_size, training=True, seed=options.seed)
+    ReadOptions(
+      batch_size=options.train_batch_size,
+      training=True,
+      seed=options.seed,
+      num_shards=num_shards,
+      shard_index=shard_index,
+    )
   )
   batches, start = [], time.monotonic()
   for batch in dataset.take(-(-_EXAMPLES // options.train_batch_size)):

@@ -122,14 +122,31 @@ def hyperparameters(
   return json.loads(json.dumps({**chosen, **(settings or {})}))
 
 
+def shared_settings(
+  config: BertConfig,
+  options: TrainingOptions,
+  devices: DeviceOptions,
+  settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """What all workers of a run must have been told alike, as JSON values: everything but paths,
+  which may be called otherwise on another machine.
+  """
+  values = {**config.to_dict(), **dataclasses.asdict(devices), **dataclasses.asdict(options)}
+  for name in ("output_dir", "wandb_project", "worker_timeout"):
+    del values[name]
+  if options.init_checkpoint:
+    values["init_checkpoint"] = os.path.basename(options.init_checkpoint.rstrip("/"))
+  return json.loads(json.dumps({**values, **(settings or {})}))
+
+
 def data_identity(paths: Iterable[str]) -> list[list[Any]]:
   """What tells files of data from others, by little reading; for the settings of a task.
 
   Returns:
-    [base name, size in bytes, digest of the first and last 64 KiB] of every file, sorted, so that
-    neither the directory nor the order in which the files were named counts.
+    [base name, size in bytes, digest of the first and last 64 KiB] of every file in the order that
+    they are read in, which is that of the examples; the directory does not count.
   """
-  return sorted(_identity(path) for path in paths)
+  return [_identity(path) for path in paths]
 
 
 def _identity(path: str) -> list[Any]:

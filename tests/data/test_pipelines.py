@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from bert_tf.data import pipelines, records
 from bert_tf.data.pipelines import LengthBuckets, ReadOptions
+from bert_tf.errors import UserError
 
 LENGTH = 16
 SPEC = records.pretraining(LENGTH, 4)
@@ -256,3 +257,40 @@ def test_labels_as_many_as_pieces_are_not_trimmed():
     {"input_ids": mask, "input_mask": mask, "segment_ids": mask, "label_ids": mask}
   )
   assert words["label_ids"].shape == [2, 3]
+
+
+def files_of(directory, sizes: list[int]) -> list[str]:
+  """TFRecord files of so many records, each with its number as label."""
+  numbers = iter(range(sum(sizes)))
+  paths = []
+  for index, size in enumerate(sizes):
+    paths.append(str(directory / f"{index}.tfrecord"))
+    with records.RecordWriter(paths[-1]) as writer:
+      for _ in range(size):
+        one = {"input_ids": [1] * 4, "input_mask": [1] * 4, "segment_ids": [0] * 4}
+        label = {"label_ids": [next(numbers)], "is_real_example": [1]}
+        writer.write(records.encode_example({**one, **label}))
+  return paths
+
+
+@pytest.mark.parametrize("sizes", [[40, 4], [40, 40, 2, 2], [44, 0], [22, 22]])
+def test_workers_share_examples_evenly_whatever_the_files(tmp_path, sizes):
+  files, seen = files_of(tmp_path, sizes), []
+  for shard in range(2):
+    options = ReadOptions(4, training=True, num_shards=2, shard_index=shard)
+    dataset = pipelines.example_dataset(files, records.classification(4), options)
+    batches = list(dataset.take(sum(sizes) // 8))
+    seen += [int(label) for batch in batches for label in batch["label_ids"]]
+  # An epoch of every worker: together they have seen nearly every example once.
+  assert len(set(seen)) == len(seen)
+  assert len(seen) >= sum(sizes) - 8
+
+
+def test_fewer_examples_than_workers_are_refused(tmp_path):
+  files = files_of(tmp_path, [2, 0])
+  for shard in range(3):
+    options = ReadOptions(4, training=True, num_shards=3, shard_index=shard)
+    with pytest.raises(UserError, match="for each of 3 worker"):
+      pipelines.example_dataset(files, records.classification(4), options)
+  with pytest.raises(UserError, match="for each of 1 worker"):
+    pipelines.example_dataset(files[1:], records.classification(4), ReadOptions(4, training=True))

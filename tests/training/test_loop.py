@@ -168,8 +168,8 @@ def test_a_dry_run_tells_much_and_writes_nothing(tmp_path, caplog):
     "% padding",
     "a step",
     "GB for each device",
-    "--learning_rate=0.5 is high for AdamW",
-    "no --init_checkpoint",
+    "`learning_rate=0.5` is high for AdamW",
+    "no `init_checkpoint`",
     "nothing found that would fail, 2 warning(s)",
   ):
     assert text in caplog.text, text

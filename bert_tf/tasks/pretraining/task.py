@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -66,9 +65,9 @@ class PretrainingTask(Task):
     eval_batch_size: examples in a batch of the evaluation.
     max_eval_steps: how many batches to evaluate on.
     allow_missing: see `Task`.
-    settings: what else makes a run another one, besides what `train` says.
+    settings: see `Task`.
     """
-    super().__init__(allow_missing=allow_missing, settings={**_settings(train), **(settings or {})})
+    super().__init__(allow_missing=allow_missing, settings=settings)
     self._config = config
     self._train = train
     self._held_out = held_out or train
@@ -150,18 +149,6 @@ class PretrainingTask(Task):
       "masked_lm": tf.reduce_sum(masked_lm * weights),
       "next_sentence": tf.reduce_sum(next_sentence * _pair_weights(features)),
     }
-
-
-def _settings(train: Source) -> dict[str, Any]:
-  settings = {
-    "max_seq_length": train.spec["input_ids"].length,
-    "input_file": [os.path.basename(path) for path in train.files],
-    "dynamic_masking": train.masking is not None,
-    "pack_sequences": train.pack,
-  }
-  if train.masked:
-    settings["max_predictions_per_seq"] = train.spec["masked_lm_ids"].length
-  return settings
 
 
 def _pair_weights(features: Features) -> tf.Tensor:

@@ -118,13 +118,14 @@ def predict_logits(
   model: SpanModel, batches: tf.data.Dataset
 ) -> Iterator[list[tuple[int, np.ndarray, np.ndarray]]]:
   """Yields for every batch a list of (unique_id, start logits [S], end logits [S])."""
-
-  @tf.function(autograph=False, reduce_retracing=True)
-  def compute(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
-    outputs = model(features, training=False)
-    return outputs["start_logits"], outputs["end_logits"]
-
   for features in batches:
-    start, end = compute(features)
+    start, end = _span_logits(model, features)
     unique_ids = features["unique_ids"].numpy().tolist()
     yield list(zip(unique_ids, start.numpy(), end.numpy(), strict=True))
+
+
+# Traced once for a model and kind of batch, not anew for every evaluation.
+@tf.function(autograph=False, reduce_retracing=True)
+def _span_logits(model: SpanModel, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+  outputs = model(features, training=False)
+  return outputs["start_logits"], outputs["end_logits"]
