@@ -127,7 +127,7 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
   )
   if 0 < FLAGS.tokens_per_batch < FLAGS.max_seq_length:
     raise UserError(
-      f"--tokens_per_batch: expected at least --max_seq_length ({FLAGS.max_seq_length}), found"
+      f"`tokens_per_batch`: expected at least `max_seq_length` ({FLAGS.max_seq_length}), found"
       f" {FLAGS.tokens_per_batch}; a piece holds one example at least"
     )
   if FLAGS.do_train:
