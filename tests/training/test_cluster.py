@@ -24,11 +24,11 @@ def tf_config(**changes) -> str:
 def test_tf_config_names_workers():
   assert cluster.from_tf_config(tf_config()) == Cluster(("a:1", "b:2"), 1)
   with_chief = tf_config(
-    cluster={"chief": ["c:0"], "worker": ["a:1"]}, task={"type": "worker", "index": 0}
+    cluster={"chief": ["c:3"], "worker": ["a:1"]}, task={"type": "worker", "index": 0}
   )
-  assert cluster.from_tf_config(with_chief) == Cluster(("c:0", "a:1"), 1)
+  assert cluster.from_tf_config(with_chief) == Cluster(("c:3", "a:1"), 1)
   again = cluster.from_tf_config(cluster.from_tf_config(with_chief).to_tf_config())
-  assert again == Cluster(("c:0", "a:1"), 1)
+  assert again == Cluster(("c:3", "a:1"), 1)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "{}", '{"cluster": {}}', '{"environment": "cloud"}'])

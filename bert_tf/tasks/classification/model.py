@@ -81,10 +81,6 @@ class ClassificationTask(Task):
     """See `Task`."""
     return pipelines.count_records(self._train_file) if self._train_file else None
 
-  def evaluate_on(self, path: str, truth: np.ndarray, batch_size: int) -> None:
-    """Sets what `evaluate` reads: TFRecords, and their labels as of `metrics.compute`."""
-    self.scorer = lambda model: self.score(model, path, truth, batch_size)
-
   def score(
     self, model: ClassifierModel, path: str, truth: np.ndarray, batch_size: int
   ) -> dict[str, float]:
