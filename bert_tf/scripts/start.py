@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -28,11 +29,12 @@ def _call(main: Callable[[], None]) -> None:
   """Calls `main()`; where it fails, workers that would wait for this process are told."""
   try:
     main()
-  except UserError as error:
+  except Exception as error:
     if "cluster_resolver" in flags.FLAGS:
       from bert_tf.scripts import training_flags
 
-      training_flags.tell_workers(error)
+      known = isinstance(error, UserError)
+      training_flags.tell_workers(error if known else UserError(f"a crash, {error!r}"))
     raise
 
 
@@ -41,6 +43,8 @@ def _parse(words: list[str]) -> list[str]:
   try:
     return flags.FLAGS(words)
   except flags.Error as error:
-    message = " ".join(str(error).split()).removeprefix("flag ")
+    message = " ".join(str(error).split())
+    # "flag --name=value: expected ..., found value" says the value twice.
+    message = re.sub(r"^flag (--\w+)=.*?: (?=expected )", r"\1: ", message)
     print(f"error: {message}; see --help", file=sys.stderr)
     sys.exit(1)

@@ -107,6 +107,7 @@ def tell_workers(error: UserError) -> None:
   except UserError:  # It may be just that which is wrong.
     return
   if workers and len(workers.workers) > 1:
+    # Said now, as telling may take a while.
     logging.error("%s", error)
     rendezvous.tell_failure(workers, error)
 

@@ -158,6 +158,8 @@ def test_the_script_refuses_another_model_before_tensorflow(tmp_path, root, opti
     f"--input_file={data}",
     f"--output_dir={tmp_path}",
     "--do_train",
+    "--max_seq_length=64",
+    "--max_predictions_per_seq=10",
   ]
   start = time.monotonic()
   result = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=60)
