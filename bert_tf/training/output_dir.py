@@ -31,6 +31,10 @@ class Lock:
     self._file = _lock(directory)
     self._place = _place(directory)
 
+  def fileno(self) -> int:
+    """The file's descriptor: a process that inherits it holds the lock too."""
+    return self._file.fileno()
+
   def check(self) -> None:
     """Finds out whether the directory is still the one that was locked; call it now and then.
 
@@ -96,7 +100,7 @@ def _lock(directory: str) -> IO[str]:
     holder = lock.read().strip() or "unknown"
     lock.close()
     raise UserError(
-      f"`output_dir`: another process (pid {holder}) is training in {directory}; wait for it, end"
+      f"`output_dir`: another process (pid {holder}) is at work in {directory}; wait for it, end"
       " it, or give another directory"
     ) from error
   except OSError as error:  # Some network file systems know no locks.

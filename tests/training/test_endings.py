@@ -172,7 +172,7 @@ def test_a_lock_that_another_process_took_over_ends_the_run(tmp_path):
     (tmp_path / ".lock").unlink()
     with (
       output_dir.prepare(str(tmp_path)),
-      pytest.raises(UserError, match=r"another process .* is training in"),
+      pytest.raises(UserError, match=r"another process .* is at work in"),
     ):
       lock.check()
   assert (tmp_path / ".lock").read_text() == ""

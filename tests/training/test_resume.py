@@ -189,7 +189,7 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
   with output_dir.prepare(str(tmp_path)):
     process = in_process(output_dir.prepare, str(tmp_path))
     assert finish(process, 60) == 1
-    with pytest.raises(UserError, match=rf"another process \(pid {os.getpid()}\) is training in"):
+    with pytest.raises(UserError, match=rf"another process \(pid {os.getpid()}\) is at work in"):
       output_dir.prepare(str(tmp_path))
   output_dir.prepare(str(tmp_path)).close()
 
