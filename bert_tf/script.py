@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from absl import app
+from absl import app, logging
 
 from bert_tf.errors import UserError
 
 # Of paths in buckets. The vocabulary alone may lie in one.
 _BUCKETS = ("gs://", "s3://", "hdfs://")
+# A setting in the text of an error, with a value or without, see `UserError`.
+_SETTING = re.compile(r"`([a-z]\w*)(=[^`]*)?`")
 _HELP_FLAGS = frozenset({"help", "helpfull", "helpshort", "helpxml", "?"})
 
 
@@ -24,15 +27,25 @@ class Stopped(Exception):
     self.exit_code = 128 + signal_number
 
 
-def run(main: Callable[[], None]) -> NoReturn:
+def run(
+  main: Callable[[], None],
+  flags_parser: Callable[[list[str]], list[str]] | None = None,
+  is_flag: Callable[[str], bool] = lambda name: True,
+) -> NoReturn:
   """Parses absl flags and calls `main()`.
+
+  Args:
+    main: what the script does.
+    flags_parser: parses the words of the command line; default: absl's.
+    is_flag: whether the script has a flag of that name.
 
   Exit codes: 0 success, 1 wrong flags or a UserError, 128 + the number of the
   signal that ended it early.
   """
   quiet_tensorflow()
   try:
-    app.run(lambda unused_argv: call(lambda: _checked(main)))
+    parser = {"flags_parser": flags_parser} if flags_parser else {}
+    app.run(lambda unused_argv: call(lambda: _checked(main), is_flag), **parser)
   except SystemExit as end:
     # absl answers a call for help with exit code 1, as if it had been a mistake.
     asked = any(word.lstrip("-") in _HELP_FLAGS for word in sys.argv[1:] if word.startswith("-"))
@@ -68,12 +81,35 @@ def quiet_tensorflow() -> None:
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
 
 
-def call(main: Callable[[], None]) -> None:
-  """Calls `main()` and turns a UserError or Ctrl-C into a message and an exit code."""
+def spelled_as_flags(text: str, is_flag: Callable[[str], bool] = lambda name: True) -> str:
+  """Writes the settings in a text as the flags of the command line.
+
+  Args: `is_flag`, whether there is a flag of that name; what is none is written as it is.
+  """
+
+  def spelled(match: re.Match[str]) -> str:
+    name, value = match[1], match[2] or ""
+    return f"--{name}{value}" if is_flag(name) else f"{name}{value}"
+
+  return _SETTING.sub(spelled, text)
+
+
+def call(main: Callable[[], None], is_flag: Callable[[str], bool] = lambda name: True) -> None:
+  """Calls `main()` and turns a UserError or Ctrl-C into a message and an exit code.
+
+  Args: `is_flag`, see `spelled_as_flags`, which errors and lines of log go through.
+  """
+
+  def spell_log(record) -> bool:
+    record.msg, record.args = spelled_as_flags(record.getMessage(), is_flag), ()
+    return True
+
+  handler = logging.get_absl_handler()
+  handler.addFilter(spell_log)
   try:
     main()
   except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {spelled_as_flags(str(error), is_flag)}", file=sys.stderr)
     sys.exit(1)
   except Stopped as stopped:
     print(f"stopped: {stopped}", file=sys.stderr)
@@ -81,3 +117,5 @@ def call(main: Callable[[], None]) -> None:
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     sys.exit(130)
+  finally:
+    handler.removeFilter(spell_log)

@@ -96,8 +96,8 @@ def test_golden_through_the_script(script, golden, tmp_path):
     ({"max_seq_length": 4}, "--max_seq_length: expected at least 5, found 4"),
     ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq: expected at least 1"),
     ({"dupe_factor": 0}, "--dupe_factor: expected at least 1"),
-    ({"masked_lm_prob": 1.5}, "--masked_lm_prob: expected a number from 0 to 1"),
-    ({"short_seq_prob": -1}, "--short_seq_prob: expected a number from 0 to 1"),
+    ({"masked_lm_prob": 1.5}, "--masked_lm_prob: expected at most 1"),
+    ({"short_seq_prob": -1}, "--short_seq_prob: expected at least 0"),
   ],
 )
 def test_mistakes_are_one_line(script, tmp_path, flags, message):

@@ -112,6 +112,30 @@ def test_masks_are_drawn_while_training(root, golden, tmp_path):
   assert losses[0] > 6.5 > losses[-1]
   assert (tmp_path / "out" / "eval_results.txt").exists()
   assert (tmp_path / "out" / "vocab.txt").read_bytes() == (golden / "vocab.txt").read_bytes()
+  check_other_settings(root, golden, tmp_path, args)
+
+
+def check_other_settings(root, golden, tmp_path, args) -> None:
+  """A start with other masks or other data is refused, and nothing is written."""
+  before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+  given = {
+    **args, "dynamic_masking": True, "vocab_file": golden / "vocab.txt",
+    "do_whole_word_mask": True, "max_ngram": 2,
+  }  # fmt: skip
+  whole = tmp_path / "whole.tfrecord"
+  (tmp_path / "other").mkdir()
+  other = tmp_path / "other" / "whole.tfrecord"
+  other.write_bytes(whole.read_bytes() * 2)
+  for changes, message in (
+    ({"masked_lm_prob": 0.3}, "--masked_lm_prob=0.15 (now 0.3)"),
+    ({"max_ngram": 3}, "--max_ngram=2 (now 3)"),
+    ({"input_file": other}, "1 of 1 entries of input_data others, first whole.tfrecord"),
+  ):
+    refused = run(root, **{**given, **changes})
+    assert refused.returncode == 1
+    assert message in refused.stderr
+  after = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+  assert after == before
 
 
 def test_packed_sequences_take_less_padding(root, golden, tmp_path):

@@ -18,10 +18,13 @@ import tensorflow as tf
 from bert_tf.data.packing import pack_sequences
 from bert_tf.data.padded_lengths import round_up
 from bert_tf.data.records import GZIP_SUFFIX, FeatureSpec
+from bert_tf.errors import UserError
 
 Batch = dict[str, tf.Tensor]
 
 _FILES_AT_ONCE = 4
+# The largest share of whole files, in sizes of the smallest, that is taken for a fair one.
+_LIKE_SHARES = 1.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,11 +143,29 @@ class _RecordFiles:
     self.spec = spec
 
   def shard(self, options: ReadOptions) -> tuple[list[str], bool]:
-    """The files of this shard, and whether their records still have to be shared out."""
-    whole_files = len(self.files) % options.num_shards == 0
-    if options.training and whole_files:
+    """The files of this shard, and whether their records still have to be shared out.
+
+    Whole files are dealt out where the shards come out alike, so that each is read by one only.
+    """
+    if options.training and self._files_can_be_dealt(options.num_shards):
       return self.files[options.shard_index :: options.num_shards], False
     return self.files, options.num_shards > 1
+
+  def _files_can_be_dealt(self, num_shards: int) -> bool:
+    if len(self.files) % num_shards:
+      return False
+    sizes = [os.path.getsize(path) for path in self.files]
+    shares = [sum(sizes[index::num_shards]) for index in range(num_shards)]
+    return max(shares) <= _LIKE_SHARES * min(shares)
+
+  def holds(self, count: int) -> bool:
+    """Whether there are at least so many records; reads no more than it takes to tell."""
+    found = 0
+    for path in self.files:
+      found += count_records(path, count - found)
+      if found >= count:
+        return True
+    return False
 
   def epoch(self, epoch: tf.Tensor, options: ReadOptions) -> tf.data.Dataset:
     files, share_records = self.shard(options)
@@ -193,6 +214,9 @@ class _Arrays:
     self.spec = spec
     self.num_rows = len(next(iter(self.arrays.values())))
 
+  def holds(self, count: int) -> bool:
+    return self.num_rows >= count
+
   def epoch(self, epoch: tf.Tensor, options: ReadOptions) -> tf.data.Dataset:
     rows = tf.range(options.shard_index, self.num_rows, options.num_shards, dtype=tf.int64)
     if options.training:
@@ -212,6 +236,11 @@ def _stream(
   """Raw elements from number `skip` on, epoch after epoch."""
   if not repeat:
     return source.epoch(tf.constant(0, tf.int64), options).skip(skip)
+  if not source.holds(options.num_shards):
+    raise UserError(
+      f"expected an example to train on for each of {options.num_shards} worker(s) at least, found"
+      " fewer; start fewer workers, or give more data"
+    )
   first_epoch, rest = 0, skip
   if skip:
     size = source.size(options)
@@ -267,11 +296,7 @@ def _bucketed(
 def trim_padding(spec: FeatureSpec) -> Callable[[Batch], Batch]:
   """Returns a function that cuts a batch to its longest example, and `round_up`."""
   full = spec["input_ids"].length
-  names = [
-    name
-    for name, field in spec.items()
-    if field.length == full and not name.startswith("masked_lm_")
-  ]
+  names = [name for name, field in spec.items() if field.per_piece]
 
   def trim(batch: Batch) -> Batch:
     longest = tf.reduce_max(tf.reduce_sum(batch["input_mask"], axis=1))
@@ -281,14 +306,18 @@ def trim_padding(spec: FeatureSpec) -> Callable[[Batch], Batch]:
   return trim
 
 
-def count_records(path: str) -> int:
-  """How many records a TFRecord file holds, by its lengths alone (nothing is checked)."""
+def count_records(path: str, most: int | None = None) -> int:
+  """How many records a TFRecord file holds, by its lengths alone (nothing is checked).
+
+  Args: `most`, where to stop counting; None: at the end.
+  """
   if path.endswith(GZIP_SUFFIX):
-    return int(_open(tf.constant(path)).reduce(np.int64(0), lambda count, _: count + 1))
+    records = _open(tf.constant(path)).take(-1 if most is None else most)
+    return int(records.reduce(np.int64(0), lambda count, _: count + 1))
   count = position = 0
   size = os.path.getsize(path)
   with open(path, "rb") as file:
-    while position < size:
+    while position < size and count != most:
       position += int.from_bytes(file.read(8), "little") + 16
       file.seek(position)
       count += 1

@@ -44,11 +44,14 @@ class Field:
     length: how many numbers; None is one number that is read as a scalar.
     below: values are in [0, below); "vocab_size" and "type_vocab_size" stand for what the model
       has; None: anything goes.
+    per_piece: one number for every piece, so that padding may be cut off. A list that happens to
+      be as long as the sequence, such as one of several labels, is not that.
   """
 
   kind: Literal["int64", "float"]
   length: int | None
   below: int | Literal["vocab_size", "type_vocab_size"] | None = None
+  per_piece: bool = False
 
   @property
   def size(self) -> int:
@@ -62,9 +65,9 @@ FeatureSpec = Mapping[str, Field]
 def _sequence(max_seq_length: int) -> dict[str, Field]:
   """What every task feeds to the encoder."""
   return {
-    "input_ids": Field("int64", max_seq_length, "vocab_size"),
-    "input_mask": Field("int64", max_seq_length, 2),
-    "segment_ids": Field("int64", max_seq_length, "type_vocab_size"),
+    "input_ids": Field("int64", max_seq_length, "vocab_size", per_piece=True),
+    "input_mask": Field("int64", max_seq_length, 2, per_piece=True),
+    "segment_ids": Field("int64", max_seq_length, "type_vocab_size", per_piece=True),
   }
 
 
@@ -108,7 +111,7 @@ def token_labelling(max_seq_length: int) -> FeatureSpec:
   """One label for every piece; pieces without one (continuations, padding) carry NO_LABEL."""
   return {
     **_sequence(max_seq_length),
-    "label_ids": Field("int64", max_seq_length),
+    "label_ids": Field("int64", max_seq_length, per_piece=True),
     "is_real_example": Field("int64", None, 2),
   }
 

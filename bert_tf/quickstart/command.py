@@ -9,6 +9,7 @@ from bert_tf.files import atomic_writer
 from bert_tf.quickstart import plan, report, results
 from bert_tf.quickstart.size import FAST, FULL
 from bert_tf.quickstart.steps import Runner
+from bert_tf.training.output_dir import Lock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +46,13 @@ def run(args: argparse.Namespace) -> None:
   ):
     with atomic_writer(path) as file:
       file.write(content)
-  runner = Runner(args.output_dir, scripts)
   steps = plan.steps(layout, scale, args.seed)
-  costs = {
-    step.name: runner.run(step, f"[{number}/{len(steps)}]")
-    for number, step in enumerate(steps, start=1)
-  }
+  with Lock(args.output_dir) as lock:
+    runner = Runner(args.output_dir, scripts, lock)
+    costs = {
+      step.name: runner.run(step, f"[{number}/{len(steps)}]")
+      for number, step in enumerate(steps, start=1)
+    }
   found = results.read(layout, scale)
   report.write_curves(layout.path("curves.png"), found, layout)
   text = report.summary(found, costs, layout, scale)

@@ -7,6 +7,7 @@ input files. It is run again only if that digest has changed, or if one of its o
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import glob
 import hashlib
@@ -19,17 +20,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import IO
 
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.script import Stopped
+from bert_tf.training.output_dir import Lock
 
 MARKERS = ".steps"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOG_LINES_SHOWN = 15
+# <linux/prctl.h>
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +95,15 @@ class _Marker:
 class Runner:
   """Runs steps below one output directory."""
 
-  def __init__(self, output_dir: str | os.PathLike[str], python_path: str):
-    """Args: `python_path`, where the steps' processes find this package."""
+  def __init__(
+    self, output_dir: str | os.PathLike[str], python_path: str, lock: Lock | None = None
+  ):
+    """Args: `python_path`, where the steps' processes find this package; `lock`, of the directory,
+    which they hold too.
+    """
     self._output_dir = pathlib.Path(output_dir)
     self._python_path = python_path
+    self._lock = lock
 
   def run(self, step: Step, label: str) -> Cost:
     """Runs `step` unless an earlier start has finished it; prints `label` and the command line.
@@ -143,6 +152,9 @@ class Runner:
         step.command,
         env=environment,
         start_new_session=True,
+        preexec_fn=_die_with_parent(),
+        # So that the directory stays locked as long as the process works in it.
+        pass_fds=[self._lock.fileno()] if self._lock else [],
         stdin=subprocess.DEVNULL,
         stdout=streams.get("stdout"),
         stderr=streams.get("stderr"),
@@ -280,3 +292,20 @@ def _starts_a_line(word: str) -> bool:
 
 def _unfinished(path: str) -> str:
   return path + ".unfinished"
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+  """What a new process does so that it saves and ends where this one is killed.
+
+  Else it would go on alone, and a second start would work beside it.
+  """
+  if not sys.platform.startswith("linux"):
+    return None
+  parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
+
+  def ask_for_signal() -> None:
+    prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # It was killed in between.
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  return ask_for_signal

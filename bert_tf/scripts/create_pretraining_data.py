@@ -10,6 +10,7 @@ from absl import flags, logging
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.errors import UserError
 from bert_tf.files import refuse_overwriting
+from bert_tf.scripts.option_flags import define_float, define_integer
 
 FLAGS = flags.FLAGS
 
@@ -29,23 +30,26 @@ flags.DEFINE_bool(
 flags.DEFINE_bool(
   "do_whole_word_mask", False, "Mask all pieces of a word or none, rather than single pieces."
 )
-flags.DEFINE_integer("max_seq_length", 128, "Maximum sequence length, in pieces.")
-flags.DEFINE_integer("max_predictions_per_seq", 20, "Maximum number of masked-LM predictions.")
-flags.DEFINE_integer("random_seed", 12345, "Equal seeds and inputs give equal records.")
-flags.DEFINE_integer("dupe_factor", 10, "How many times to go over the input, with new masks.")
-flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the pieces to predict.")
-flags.DEFINE_float("short_seq_prob", 0.1, "Share of sequences to make shorter than the maximum.")
-flags.DEFINE_integer(
+define_integer("max_seq_length", 128, "Maximum sequence length, in pieces.", least=1)
+define_integer("max_predictions_per_seq", 20, "Maximum number of masked-LM predictions.", least=1)
+define_integer(
+  "random_seed", 12345, "Equal seeds and inputs give equal records.", least=-(2**63), most=2**63 - 1
+)
+define_integer("dupe_factor", 10, "How many times to go over the input, with new masks.", least=1)
+define_float("masked_lm_prob", 0.15, "Share of the pieces to predict.", most=1)
+define_float("short_seq_prob", 0.1, "Share of sequences to make shorter than the maximum.", most=1)
+define_integer(
   "num_workers",
   0,
   "0: the original's way, one process that holds everything in memory. Otherwise that many "
   "processes work through shards of the text with bounded memory; --output_file=dir/x.tfrecord "
   "becomes dir/x-00000-of-00008.tfrecord and so on, and a run that was stopped goes on where it "
   "was. The records do not depend on the number of workers, but differ from those of 0.",
-  lower_bound=0,
+  least=0,
+  most=10000,
 )
 flags.DEFINE_bool("stream", False, "Bounded memory with one process: --num_workers=1.")
-flags.DEFINE_float("shard_megabytes", 4.0, "Text per shard with --num_workers or --stream.")
+define_float("shard_megabytes", 4.0, "Text per shard with --num_workers or --stream.", most=1e6)
 flags.DEFINE_bool(
   "dynamic_masking",
   False,

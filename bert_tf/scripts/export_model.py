@@ -9,6 +9,7 @@ from bert_tf.export import run
 from bert_tf.export.options import ExportOptions
 from bert_tf.model_dir import HEADS, labels
 from bert_tf.scripts import training_flags
+from bert_tf.scripts.option_flags import define_float, define_integer
 
 FLAGS = flags.FLAGS
 
@@ -23,18 +24,21 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("vocab_file", None, "Vocabulary; default: the one beside the weights.")
 flags.DEFINE_string("export_dir", None, "Directory to write the version into.")
-flags.DEFINE_integer("version", None, "Number of the version; default: the time in seconds.")
+define_integer(
+  "version", None, "Number of the version; default: the time in seconds.", most=2**63 - 1
+)
 flags.DEFINE_bool(
   "do_lower_case",
   None,
   "Lower-case the text: True for uncased models, False for cased ones; default: as"
   " tokenizer_config.json beside the weights says, or else the vocabulary.",
 )
-flags.DEFINE_integer(
+define_integer(
   "max_seq_length",
   None,
   "Longest sequence in tokens, longer text is cut off; default: that of the training that wrote"
   " the checkpoint, or 128.",
+  least=1,
 )
 flags.DEFINE_list(
   "labels", [], "Names of the outputs in their order; default: the ones beside the weights."
@@ -43,13 +47,13 @@ flags.DEFINE_string("labels_file", None, "The same, one name a line.")
 flags.DEFINE_bool(
   "pairs", None, "Whether the model was trained on pairs of texts; default: as beside the weights."
 )
-flags.DEFINE_integer("doc_stride", 128, "As of run_squad.py (task question_answering).")
-flags.DEFINE_integer("max_query_length", 64, "As of run_squad.py.")
-flags.DEFINE_integer("n_best_size", 20, "As of run_squad.py.")
-flags.DEFINE_integer("max_answer_length", 30, "As of run_squad.py.")
+define_integer("doc_stride", 128, "As of run_squad.py (task question_answering).", least=1)
+define_integer("max_query_length", 64, "As of run_squad.py.", least=0)
+define_integer("n_best_size", 20, "As of run_squad.py.", least=1)
+define_integer("max_answer_length", 30, "As of run_squad.py.", least=1)
 flags.DEFINE_bool("version_2_with_negative", False, "As of run_squad.py.")
-flags.DEFINE_float("null_score_diff_threshold", 0.0, "As of run_squad.py.")
-flags.DEFINE_integer("top_k", 10, "Words to give for every mask (task pretraining).")
+define_float("null_score_diff_threshold", 0.0, "As of run_squad.py.", least=-1e18)
+define_integer("top_k", 10, "Words to give for every mask (task pretraining).", least=1)
 flags.DEFINE_list("layers", ["-1"], "Layers to give vectors of, -1 for the last (task encoder).")
 flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of the matrix products.")
 flags.DEFINE_bool(

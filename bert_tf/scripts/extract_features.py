@@ -8,6 +8,7 @@ from __future__ import annotations
 from absl import flags, logging
 
 from bert_tf.scripts import training_flags
+from bert_tf.scripts.option_flags import define_integer
 
 FLAGS = flags.FLAGS
 
@@ -17,7 +18,7 @@ flags.DEFINE_string("layers", "-1,-2,-3,-4", "Which layers to write; -1 is the l
 flags.DEFINE_string(
   "bert_config_file", None, "JSON file with the shape of the model; default: beside the weights."
 )
-flags.DEFINE_integer("max_seq_length", 128, "Longer inputs are truncated, in pieces.")
+define_integer("max_seq_length", 128, "Longer inputs are truncated, in pieces.", least=1)
 flags.DEFINE_string("init_checkpoint", None, "The weights of the model.")
 flags.DEFINE_string(
   "vocab_file", None, "The vocabulary file of the model; default: beside the weights."
@@ -25,10 +26,10 @@ flags.DEFINE_string(
 flags.DEFINE_bool(
   "do_lower_case", True, "Lower-case the text: True for uncased models, False for cased ones."
 )
-flags.DEFINE_integer("batch_size", 32, "How many lines are computed at once.")
+define_integer("batch_size", 32, "How many lines are computed at once.", least=1)
 flags.DEFINE_bool("use_tpu", False, "Compute on the TPU at --master.")
 flags.DEFINE_string("master", None, "Address of a TPU, grpc://...; with --use_tpu only.")
-flags.DEFINE_integer("num_tpu_cores", 8, "Not needed any more: all cores of the TPU are found.")
+define_integer("num_tpu_cores", 8, "Not needed any more: all cores of the TPU are found.")
 flags.DEFINE_bool(
   "use_one_hot_embeddings", False, "Not needed any more: the results are the same either way."
 )

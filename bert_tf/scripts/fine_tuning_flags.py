@@ -9,6 +9,7 @@ from absl import flags, logging
 
 from bert_tf.model_dir import Description
 from bert_tf.scripts import training_flags
+from bert_tf.scripts.option_flags import define_float, define_integer
 from bert_tf.tasks.fine_tuning import FineTuning, FineTuningOptions, TaskData, steps_of_epochs
 from bert_tf.training.options import DeviceOptions
 
@@ -32,18 +33,18 @@ def define(max_seq_length: str, default_max_seq_length: int = 128) -> None:
     "Lower-case the text: True for uncased models, False for cased ones; default: as beside the"
     " weights, if they say.",
   )
-  flags.DEFINE_integer("max_seq_length", default_max_seq_length, max_seq_length)
+  define_integer("max_seq_length", default_max_seq_length, max_seq_length, least=1)
   flags.DEFINE_bool("do_train", False, "Whether to train.")
   flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
-  flags.DEFINE_integer("predict_batch_size", 8, "Examples in a batch of the prediction.")
-  flags.DEFINE_float("num_train_epochs", 3.0, "How often to go over the training examples.")
-  flags.DEFINE_float("warmup_proportion", 0.1, "Share of the training steps to warm up in.")
+  define_integer("predict_batch_size", 8, "Examples in a batch of the prediction.", least=1)
+  define_float("num_train_epochs", 3.0, "How often to go over the training examples.", most=1e9)
+  define_float("warmup_proportion", 0.1, "Share of the training steps to warm up in.", most=1)
 
 
 def define_evaluation() -> None:
   """Defines what scripts have whose dev set is another one than the test set."""
   flags.DEFINE_bool("do_eval", False, "Whether to evaluate on the dev set.")
-  flags.DEFINE_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.")
+  define_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.", least=1)
   flags.DEFINE_bool(
     "pad_to_max_length",
     False,

@@ -6,6 +6,7 @@ from absl import flags, logging
 
 from bert_tf.model_dir import weight_files
 from bert_tf.scripts import training_flags
+from bert_tf.scripts.option_flags import define_float, define_integer
 
 FLAGS = flags.FLAGS
 
@@ -16,16 +17,18 @@ flags.DEFINE_string(
 flags.DEFINE_string(
   "eval_input_file", None, "TFRecords to evaluate on; default: those of --input_file."
 )
-flags.DEFINE_integer("max_seq_length", 128, "Length of the sequences; must be that of the records.")
-flags.DEFINE_integer(
-  "max_predictions_per_seq", 20, "Masked words per sequence; must be that of the records."
+define_integer(
+  "max_seq_length", 128, "Length of the sequences; must be that of the records.", least=1
+)
+define_integer(
+  "max_predictions_per_seq", 20, "Masked words per sequence; must be that of the records.", least=1
 )
 flags.DEFINE_bool("do_train", False, "Whether to train.")
 flags.DEFINE_bool("do_eval", False, "Whether to evaluate.")
-flags.DEFINE_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.")
-flags.DEFINE_integer("num_train_steps", 100000, "Number of training steps.")
-flags.DEFINE_integer("num_warmup_steps", 10000, "Number of warmup steps.")
-flags.DEFINE_integer("max_eval_steps", 100, "Number of batches to evaluate on.")
+define_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.", least=1)
+define_integer("num_train_steps", 100000, "Number of training steps.", least=1)
+define_integer("num_warmup_steps", 10000, "Number of warmup steps.")
+define_integer("max_eval_steps", 100, "Number of batches to evaluate on.", least=1)
 flags.DEFINE_bool(
   "dynamic_masking",
   False,
@@ -41,9 +44,9 @@ flags.DEFINE_bool(
   "Whether the text of the records was lower-cased, kept beside the weights for later use; default:"
   " as beside --init_checkpoint, or else as the vocabulary has it.",
 )
-flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the words to mask, with --dynamic_masking.")
+define_float("masked_lm_prob", 0.15, "Share of the words to mask, with --dynamic_masking.", most=1)
 flags.DEFINE_bool("do_whole_word_mask", False, "Mask whole words, with --dynamic_masking.")
-flags.DEFINE_integer("max_ngram", 1, "Mask runs of up to so many words, with --dynamic_masking.")
+define_integer("max_ngram", 1, "Mask runs of up to so many words, with --dynamic_masking.", least=1)
 flags.DEFINE_bool(
   "pack_sequences",
   False,
@@ -60,7 +63,7 @@ def main() -> None:
   """Checks the input, then trains, evaluates and exports."""
   from bert_tf.tasks.pretraining import run as pretraining_run
 
-  run = pretraining_run.PretrainingRun(
+  run = pretraining_run.PretrainingFlags(
     bert_config_file=FLAGS.bert_config_file,
     input_file=FLAGS.input_file,
     eval_input_file=FLAGS.eval_input_file,

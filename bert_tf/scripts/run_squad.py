@@ -7,6 +7,7 @@ import functools
 from absl import flags
 
 from bert_tf.scripts import fine_tuning_flags, training_flags
+from bert_tf.scripts.option_flags import define_float, define_integer
 from bert_tf.tasks.squad.data import SquadData, SquadOptions
 
 FLAGS = flags.FLAGS
@@ -16,24 +17,25 @@ flags.DEFINE_string("train_file", None, "SQuAD JSON to train on, such as train-v
 flags.DEFINE_string(
   "predict_file", None, "SQuAD JSON to answer, such as dev-v1.1.json; scored if it has answers."
 )
-flags.DEFINE_integer(
-  "doc_stride", 128, "How many pieces apart the windows over a long context start."
+define_integer(
+  "doc_stride", 128, "How many pieces apart the windows over a long context start.", least=1
 )
-flags.DEFINE_integer("max_query_length", 64, "Longer questions are truncated, in pieces.")
-flags.DEFINE_integer(
-  "n_best_size", 20, "How many answers to write to nbest_predictions.json per question."
+define_integer("max_query_length", 64, "Longer questions are truncated, in pieces.", least=0)
+define_integer(
+  "n_best_size", 20, "How many answers to write to nbest_predictions.json per question.", least=1
 )
-flags.DEFINE_integer("max_answer_length", 30, "Longest answer, in pieces.")
+define_integer("max_answer_length", 30, "Longest answer, in pieces.", least=1)
 flags.DEFINE_bool(
   "verbose_logging", False, "Log why predictions cannot be mapped to the original text."
 )
 flags.DEFINE_bool(
   "version_2_with_negative", False, "SQuAD 2.0: some questions have no answer in the context."
 )
-flags.DEFINE_float(
+define_float(
   "null_score_diff_threshold",
   0.0,
   "Answer with nothing if its score exceeds that of the best answer by more than this (SQuAD 2.0).",
+  least=-1e18,
 )
 flags.DEFINE_bool(
   "dynamic_padding",

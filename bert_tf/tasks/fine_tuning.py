@@ -10,7 +10,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.files import existing_checkpoint
 from bert_tf.model_dir import Description, Given, head_kinds, weight_files
-from bert_tf.training import run_config
+from bert_tf.training import feasibility, run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -252,7 +251,9 @@ class FineTuning:
       UserError: the output directory holds another run, or see `loop.train`.
     """
     settings = self.run_settings()
-    run_config.check(self.about.config, training, devices, settings)
+    start = run_config.check(self.about.config, training, devices, settings)
+    finished = start.step is not None and start.step >= training.num_train_steps
+    feasibility.check_memory(self.about.config)
     if training.eval_steps:
       self.data.examples(self.data.scored_split)
     logging.info("***** Running training *****")
@@ -261,7 +262,8 @@ class FineTuning:
     logging.info("  Num steps = %d", training.num_train_steps)
     with contextlib.ExitStack() as stack:
       directory = training.output_dir
-      if training.dry_run:
+      if training.dry_run or finished:
+        # Nothing that lies in the output directory is touched.
         directory = stack.enter_context(tempfile.TemporaryDirectory())
       else:
         model_dir.write(directory, self.about)
@@ -326,10 +328,10 @@ class FineTuning:
       "do_lower_case": about.tokenizer.do_lower_case,
       "strip_accents": about.tokenizer.strips_accents,
       "tokenize_chinese_chars": about.tokenizer.tokenize_chinese_chars,
-      "vocab_file": hashlib.sha256("\n".join(about.tokens).encode()).hexdigest(),
+      "vocabulary": run_config.digest(about.tokens),
       "labels": list(about.labels),
       "pad_to_max_length": self._options.pad_to_max_length,
-      "train_file": run_config.data_identity(self.data.train_files),
+      "train_data": run_config.data_identity(self.data.train_files),
     }
 
   def _write_records(self, split: str, directory: str) -> tuple[str, int]:

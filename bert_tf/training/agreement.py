@@ -41,7 +41,7 @@ class Agreement:
     if squares * workers != total * total:
       raise UserError(
         f"expected all workers to see {what}, found different ones (here: {number}); give an"
-        " --output_dir on a file system that all workers share"
+        " `output_dir` on a file system that all workers share"
       )
 
   @property

@@ -64,9 +64,17 @@ class CheckpointManager:
     if prefixes:
       raise UserError(
         f"{self._directory}: expected a checkpoint that can be read, found {len(prefixes)} broken"
-        " ones; remove them or give another --output_dir"
+        " ones; remove them or give another `output_dir`"
       )
     return None
+
+  def repair_state_file(self) -> None:
+    """Writes the file `checkpoint` anew where it is empty or missing beside checkpoints."""
+    path = os.path.join(self._directory, "checkpoint")
+    kept = complete_checkpoints(self._directory)
+    if kept and not (os.path.exists(path) and os.path.getsize(path)):
+      logging.warning("Writing %s anew, which was found empty or missing", path)
+      write_state_file(self._directory, kept)
 
   def _assign(self, prefix: str, tensors: Mapping) -> None:
     state = self._state()
@@ -79,7 +87,7 @@ class CheckpointManager:
         raise UserError(
           f"{prefix}: expected {name} of shape {list(shape)}, found"
           f" {'nothing' if found is None else list(found)}; it is of another model: give another"
-          " --output_dir, or the config that it was trained with"
+          " `output_dir`, or the config that it was trained with"
         )
     for name in expected:
       state[name].assign(tensors[name])

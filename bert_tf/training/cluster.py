@@ -1,4 +1,4 @@
-"""Which processes train together, and whether all of them are there. Needs no TensorFlow.
+"""Which processes train together. Needs no TensorFlow.
 
 A worker listens at its own address; every worker knows the addresses of all of them. They are
 named by the environment variable TF_CONFIG (which Kubeflow, Vertex AI and others set), or worked
@@ -11,16 +11,13 @@ import dataclasses
 import json
 import os
 import re
-import socket
-import time
-from collections.abc import Callable, Mapping, Sequence
-
-from absl import logging
+from collections.abc import Mapping, Sequence
 
 from bert_tf.errors import UserError
 from bert_tf.training.options import DeviceOptions
 
 _PORT = 8888
+_MOST_PORT = 65535
 _EXAMPLE = (
   '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 )
@@ -42,6 +39,8 @@ class Cluster:
     for worker in self.workers:
       if not re.fullmatch(r"[^:/\s]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", str(worker)):
         raise UserError(f"workers: expected addresses such as host:2222, found {worker!r}")
+      if not 0 < int(str(worker).rpartition(":")[2]) <= _MOST_PORT:
+        raise UserError(f"workers: expected a port from 1 to {_MOST_PORT}, found {worker!r}")
     if len(set(self.workers)) < len(self.workers):
       raise UserError(f"workers: expected different addresses, found {', '.join(self.workers)}")
     if not 0 <= self.index < len(self.workers):
@@ -74,7 +73,7 @@ def find_cluster(
   if not cluster and (wanted or options.distribution_strategy == "multi_worker_mirrored"):
     raise UserError(
       "multi_worker_mirrored: expected the workers in the environment variable TF_CONFIG, found"
-      f" none there; set it to something like {_EXAMPLE}, or give --cluster_resolver"
+      f" none there; set it to something like {_EXAMPLE}, or give `cluster_resolver`"
     )
   return cluster
 
@@ -114,7 +113,7 @@ def from_slurm(environment: Mapping[str, str]) -> Cluster:
       if environment.get(name):
         return environment[name]
     raise UserError(
-      f"--cluster_resolver=slurm: expected the environment variable {names[0]}, found none;"
+      f"`cluster_resolver=slurm`: expected the environment variable {names[0]}, found none;"
       " start the script with srun"
     )
 
@@ -165,7 +164,7 @@ def from_kubernetes(environment: Mapping[str, str]) -> Cluster:
   for name in names:
     if not environment.get(name):
       raise UserError(
-        f"--cluster_resolver=kubernetes: expected the environment variable {name}, found none;"
+        f"`cluster_resolver=kubernetes`: expected the environment variable {name}, found none;"
         " see docs/scaling.md for a manifest"
       )
   index, host, count, service = (environment[name] for name in names)
@@ -173,67 +172,6 @@ def from_kubernetes(environment: Mapping[str, str]) -> Cluster:
   port = environment.get("BERT_TF_PORT", str(_PORT))
   workers = tuple(f"{job}-{i}.{service}:{port}" for i in range(int(count)))
   return Cluster(workers, int(index))
-
-
-def wait_for_workers(
-  cluster: Cluster, timeout: float, sleep: Callable[[float], None] = time.sleep
-) -> None:
-  """Returns once every worker listens at its address; TensorFlow alone would wait for ever.
-
-  While it waits this process listens at its own address, so that others find it.
-
-  Raises:
-    UserError: this worker's port is in use, or a worker does not come within `timeout` seconds.
-  """
-  deadline = time.monotonic() + timeout
-  missing = [w for i, w in enumerate(cluster.workers) if i != cluster.index]
-  with _listen(cluster.workers[cluster.index]):
-    told = False
-    while missing:
-      missing = [worker for worker in missing if not _listens(worker)]
-      if not missing:
-        break
-      if time.monotonic() > deadline:
-        raise UserError(
-          f"expected {len(cluster.workers)} workers within {timeout:g} s (--worker_timeout), found"
-          f" nothing at {', '.join(missing)}; start all workers, check addresses and firewall"
-        )
-      if not told:
-        logging.info("Waiting for the workers at %s", ", ".join(missing))
-        told = True
-      sleep(0.2)
-
-
-def _listen(address: str) -> socket.socket:
-  host, port = _split(address)
-  family = socket.AF_INET6 if ":" in host else socket.AF_INET
-  listener = socket.socket(family, socket.SOCK_STREAM)
-  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-  try:
-    # TensorFlow's server listens on all interfaces too; loopback names stay on the loopback.
-    local = host in ("localhost", "::1") or host.startswith("127.")
-    listener.bind((host if local else "", port))
-    listener.listen(128)
-  except OSError as error:
-    listener.close()
-    raise UserError(
-      f"expected the free port {port} for this worker ({address}), found it in use or not ours"
-      f" ({error.strerror}); end the other process or take another port"
-    ) from error
-  return listener
-
-
-def _listens(address: str) -> bool:
-  try:
-    socket.create_connection(_split(address), timeout=2.0).close()
-  except OSError:
-    return False
-  return True
-
-
-def _split(address: str) -> tuple[str, int]:
-  host, _, port = address.rpartition(":")
-  return host.strip("[]"), int(port)
 
 
 def names_of(workers: Sequence[str]) -> str:

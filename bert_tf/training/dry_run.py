@@ -17,13 +17,13 @@ from bert_tf.data.pipelines import ReadOptions
 from bert_tf.errors import UserError
 from bert_tf.model_dir.weight_files import complete_checkpoints
 from bert_tf.training import run_config
+from bert_tf.training import strategy as strategies
 from bert_tf.training.nonfinite import ids_out_of_range
 from bert_tf.training.options import DTYPES, DeviceOptions, TrainingOptions
-from bert_tf.training.task import Task
+from bert_tf.training.task import FeatureRole, Task
 
 _EXAMPLES = 1000
 _SECONDS = 10.0
-_LABELS = "label_ids", "next_sentence_labels", "is_impossible"
 # A step takes about so many times as long as its matrix products alone (benchmarks/training.py).
 _STEP_OVER_PRODUCTS = 1.6
 
@@ -39,9 +39,9 @@ def run(
   model = task.create_model(DTYPES[devices.dtype], options.recompute_activations)
   run_config.check(model.config, options, devices, task.settings)
   warnings = [*_settings_warnings(options), *_check_weights(task, model, options)]
-  batches = _some_batches(task, options)
-  _check_ids(batches, model)
-  warnings += _data_warnings(batches)
+  batches = _some_batches(task, options, strategies.workers(strategy))
+  _check_ids(batches, task)
+  warnings += _data_warnings(batches, task)
   examples = task.num_train_examples()
   if examples is not None:
     steps = examples / options.train_batch_size
@@ -57,7 +57,7 @@ def run(
       warnings.append(
         f"a batch ({options.train_batch_size}) holds more than all {examples} examples"
       )
-  _estimate(model, batches[0], strategy.num_replicas_in_sync, options, devices)
+  _estimate(task, model, batches[0], strategy.num_replicas_in_sync, options, devices)
   for warning in warnings:
     logging.warning("Dry run: %s", warning)
   logging.info("Dry run: nothing found that would fail, %d warning(s)", len(warnings))
@@ -71,9 +71,9 @@ def _settings_warnings(options: TrainingOptions) -> list[str]:
       f" ({options.num_train_steps})"
     )
   if options.optimizer == "adamw" and options.learning_rate > 1e-3:
-    warnings.append(f"--learning_rate={options.learning_rate} is high for AdamW")
+    warnings.append(f"`learning_rate={options.learning_rate}` is high for AdamW")
   if options.learning_rate == 0:
-    warnings.append("--learning_rate=0 trains nothing")
+    warnings.append("`learning_rate=0` trains nothing")
   return warnings
 
 
@@ -89,21 +89,30 @@ def _check_weights(task: Task, model: keras.Model, options: TrainingOptions) -> 
       if shapes.get(name) != tuple(variable.shape):
         raise UserError(
           f"{saved[-1]}: expected {name} of shape {list(variable.shape)}, found"
-          f" {list(shapes.get(name, [])) or 'nothing'}; give another --output_dir"
+          f" {list(shapes.get(name, [])) or 'nothing'}; give another `output_dir`"
         )
     logging.info("Dry run: would resume from %s", saved[-1])
     return []
   if not options.init_checkpoint:
-    return ["no --init_checkpoint: training starts from random weights"]
+    return ["no `init_checkpoint`: training starts from random weights"]
   report = checkpoints.load(model, options.init_checkpoint, task.allow_missing)
   logging.info("Dry run: would start from the weights of %s", report)
   return []
 
 
-def _some_batches(task: Task, options: TrainingOptions) -> list[dict[str, np.ndarray]]:
-  """The first batches of the run, up to some examples or seconds."""
+def _some_batches(
+  task: Task, options: TrainingOptions, workers: tuple[int, int]
+) -> list[dict[str, np.ndarray]]:
+  """The first batches of the run, of this worker's share, up to some examples or seconds."""
+  num_shards, shard_index = workers
   dataset = task.train_dataset(
-    ReadOptions(batch_size=options.train_batch_size, training=True, seed=options.seed)
+    ReadOptions(
+      batch_size=options.train_batch_size,
+      training=True,
+      seed=options.seed,
+      num_shards=num_shards,
+      shard_index=shard_index,
+    )
   )
   batches, start = [], time.monotonic()
   for batch in dataset.take(-(-_EXAMPLES // options.train_batch_size)):
@@ -115,14 +124,14 @@ def _some_batches(task: Task, options: TrainingOptions) -> list[dict[str, np.nda
   return batches
 
 
-def _check_ids(batches: list[dict[str, np.ndarray]], model: keras.Model) -> None:
+def _check_ids(batches: list[dict[str, np.ndarray]], task: Task) -> None:
   for number, batch in enumerate(batches):
-    wrong = ids_out_of_range(batch, model)
+    wrong = ids_out_of_range(batch, task.features)
     if wrong:
       raise UserError(f"batch {number} of the training data: {wrong[0]}; does it fit the config?")
 
 
-def _data_warnings(batches: list[dict[str, np.ndarray]]) -> list[str]:
+def _data_warnings(batches: list[dict[str, np.ndarray]], task: Task) -> list[str]:
   """Looks at padding, lengths and the balance of labels."""
   lengths = np.concatenate([batch["input_mask"].sum(axis=1) for batch in batches])
   positions = sum(batch["input_mask"].size for batch in batches)
@@ -135,13 +144,11 @@ def _data_warnings(batches: list[dict[str, np.ndarray]]) -> list[str]:
   )  # fmt: skip
   warnings = []
   if padding > 0.5:
-    warnings.append(f"{padding:.0%} of what is computed is padding: lower --max_seq_length")
-  for name in _LABELS:
-    if name not in batches[0] or batches[0][name].dtype.kind == "f":
+    warnings.append(f"{padding:.0%} of what is computed is padding: lower `max_seq_length`")
+  for name, role in task.features.items():
+    if not role.is_label:
       continue
-    if name == "label_ids" and batches[0][name].ndim > 1 and batches[0][name].shape[1] > 1:
-      continue  # A label for every token, or several for an example.
-    labels = np.concatenate([_labels(batch, name) for batch in batches])
+    labels = np.concatenate([_labels(batch, name, role) for batch in batches])
     values, counts = np.unique(labels, return_counts=True)
     shares = ", ".join(f"{v}: {c / len(labels):.0%}" for v, c in zip(values, counts, strict=True))
     logging.info("Dry run: %s: %s", name, shares)
@@ -150,15 +157,16 @@ def _data_warnings(batches: list[dict[str, np.ndarray]]) -> list[str]:
   return warnings
 
 
-def _labels(batch: dict[str, np.ndarray], name: str) -> np.ndarray:
-  """The labels of a batch, without the places of packed rows that hold no sequence."""
+def _labels(batch: dict[str, np.ndarray], name: str, role: FeatureRole) -> np.ndarray:
+  """The labels of a batch, without places that hold nothing, as packed rows have them."""
   labels = batch[name].reshape(-1)
-  if name == "next_sentence_labels" and "next_sentence_weights" in batch:
-    labels = labels[batch["next_sentence_weights"].reshape(-1) > 0]
-  return labels
+  if role.weights in batch:
+    labels = labels[batch[role.weights].reshape(-1) > 0]
+  return labels[labels != role.ignored]
 
 
 def _estimate(
+  task: Task,
   model: keras.Model,
   batch: dict[str, np.ndarray],
   replicas: int,
@@ -167,7 +175,7 @@ def _estimate(
 ) -> None:
   config: BertConfig = model.config
   parameters = sum(int(np.prod(variable.shape)) for variable in model.variables)
-  share, length = max(1, len(batch["input_ids"]) // replicas), batch["input_ids"].shape[1]
+  share, length = max(1, len(batch["input_mask"]) // replicas), batch["input_mask"].shape[1]
   rows = share // options.gradient_accumulation_steps
   if options.tokens_per_batch:
     rows = max(1, min(share, options.tokens_per_batch // length))
@@ -175,7 +183,7 @@ def _estimate(
   activations = activation_bytes(
     config, rows, length, 4 if devices.dtype == "float32" else 2, options.recompute_activations
   )
-  predictions = batch["masked_lm_ids"].shape[1] if "masked_lm_ids" in batch else 0
+  predictions = task.predictions_per_row(batch)
   activations += 3 * 4 * rows * predictions * config.vocab_size
   logging.info(
     "Dry run: about %.1f GB for each device: %.1f for weights, gradients and moments, %.1f for the"

@@ -34,9 +34,14 @@ class Evaluation:
     self._writes = writes
     if options.eval_steps and not task.can_evaluate:
       raise UserError(
-        "--eval_steps: expected something to evaluate on, found none; this task has no evaluation"
+        "`eval_steps`: expected something to evaluate on, found none; this task has no evaluation"
         " during training"
       )
+
+  @property
+  def is_wanted(self) -> bool:
+    """Whether there are evaluations at all."""
+    return bool(self._options.eval_steps)
 
   def is_due(self, step: int) -> bool:
     """Whether to evaluate after this step: at multiples of `eval_steps`, and at the end."""
@@ -49,8 +54,11 @@ class Evaluation:
     patience = self._options.early_stopping_patience
     return bool(patience) and int(self._state.evaluations_since_best.numpy()) >= patience
 
-  def run(self, step: int) -> dict[str, float]:
-    """Evaluates, keeps the weights where they are the best so far, returns the results."""
+  def run(self, step: int, *, counts: bool = True) -> dict[str, float]:
+    """Evaluates, keeps the weights where they are the best so far, returns the results.
+
+    Args: `counts`, whether patience wears thin where the result is no better.
+    """
     results = {name: float(value) for name, value in self._task.evaluate(self._model).items()}
     metric = self._task.best_metric.removeprefix("-")
     if metric not in results:
@@ -64,7 +72,7 @@ class Evaluation:
       self._state.evaluations_since_best.assign(0)
       if self._writes:
         self._keep(step, results)
-    else:
+    elif counts:
       self._state.evaluations_since_best.assign_add(1)
     logging.info(
       "Evaluation at step %d: %s%s",

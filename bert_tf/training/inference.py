@@ -45,8 +45,8 @@ def load_newest(
     return model, int(tf1.Reader(saved[-1]).read(names.GLOBAL_STEP))
   if not init_checkpoint:
     raise UserError(
-      f"expected a checkpoint in --output_dir ({output_dir}), found none; train first, or give"
-      " --init_checkpoint"
+      f"expected a checkpoint in `output_dir` ({output_dir}), found none; train first, or give"
+      " `init_checkpoint`"
     )
   logging.info("Using the weights of %s", checkpoints.load(model, init_checkpoint, task.untrained))
   return model, 0

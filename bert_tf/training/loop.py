@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import keras
 import numpy as np
@@ -17,18 +18,19 @@ from bert_tf.errors import UserError
 from bert_tf.optimization.optimizer import Optimizer
 from bert_tf.optimization.schedules import linear_warmup_and_decay
 from bert_tf.script import Stopped
-from bert_tf.training import nonfinite, output_dir, run_config
+from bert_tf.training import feasibility, nonfinite, output_dir, run_config
 from bert_tf.training import strategy as strategies
 from bert_tf.training.agreement import Agreement
 from bert_tf.training.checkpointing import CheckpointManager
 from bert_tf.training.evaluation import Evaluation
 from bert_tf.training.options import DTYPES, DeviceOptions, TrainingOptions
 from bert_tf.training.pacing import Clock, Pace
-from bert_tf.training.progress import Progress, Silence
+from bert_tf.training.profiling import Profiler
+from bert_tf.training.progress import Heartbeat, Progress
 from bert_tf.training.signals import Signals
 from bert_tf.training.state import RunState
 from bert_tf.training.step import TrainStep, trained_variables
-from bert_tf.training.task import Task
+from bert_tf.training.task import FeatureRole, Task
 
 # What TensorFlow raises where another worker is gone.
 _LOST_WORKER = (
@@ -53,43 +55,50 @@ def train(task: Task, options: TrainingOptions, devices: DeviceOptions) -> int:
   """
   if options.deterministic:
     tf.config.experimental.enable_op_determinism()
-  strategy = strategies.create_strategy(devices)
+  strategy = strategies.create_strategy(
+    devices,
+    run_config.shared_settings(task.config, options, devices, task.settings),
+    None if options.dry_run else options.output_dir,
+  )
   check_batch(options, strategy.num_replicas_in_sync)
   if options.tokens_per_batch and isinstance(strategy, tf.distribute.TPUStrategy):
     raise UserError(
-      "--tokens_per_batch: expected CPUs or GPUs, found a TPU, which needs batches of one shape;"
-      " give --gradient_accumulation_steps"
+      "`tokens_per_batch`: expected CPUs or GPUs, found a TPU, which needs batches of one shape;"
+      " give `gradient_accumulation_steps`"
     )
   logging.info(strategies.describe(strategy, options.train_batch_size))
+  feasibility.check_memory(task.config, strategies.local_replicas(strategy))
   if options.dry_run:
     from bert_tf.training import dry_run
 
+    feasibility.check_writable(options.output_dir)
     dry_run.run(task, options, devices, strategy)
     return 0
   lock = output_dir.prepare(options.output_dir) if strategies.is_chief(strategy) else None
   try:
     keras.utils.set_random_seed(options.seed)
     with strategy.scope():
-      return _Run(task, options, devices, strategy).train()
+      return _Training(task, options, devices, strategy, lock).train()
   except tf.errors.ResourceExhaustedError as error:
     raise UserError(
       f"out of memory ({error.message.splitlines()[0]}); compute a batch in pieces with"
-      " --tokens_per_batch, give --recompute_activations or --dtype=bfloat16, or lower"
-      " --train_batch_size"
+      " `tokens_per_batch`, give `recompute_activations` or `dtype=bfloat16`, or lower"
+      " `train_batch_size`"
     ) from error
   except _LOST_WORKER as error:
     if not strategies.has_several_workers(strategy):
       raise
     raise UserError(
-      f"expected all workers to take part, found one gone ({error.message.splitlines()[0]});"
-      f" start all workers again to go on from the newest checkpoint in {options.output_dir}"
+      f"expected all workers to take part, found {strategies.who_is_gone(strategy, error.message)}"
+      f" gone ({error.message.splitlines()[0]}); see its log, and start all workers again to go on"
+      f" from the newest checkpoint in {options.output_dir}"
     ) from error
   finally:
     if lock:
       lock.close()
 
 
-class _Run:
+class _Training:
   """The variables of a run and what is done to them."""
 
   def __init__(
@@ -98,8 +107,11 @@ class _Run:
     options: TrainingOptions,
     devices: DeviceOptions,
     strategy: tf.distribute.Strategy,
+    lock: output_dir.Lock | None,
   ):
+    """Args: `lock`, of the output directory, which the chief holds."""
     self._task = task
+    self._lock = lock
     self._options = options
     self._devices = devices
     self._strategy = strategy
@@ -127,7 +139,7 @@ class _Run:
       options.output_dir, self._saved_state, options.keep_checkpoint_max
     )
     self._evaluation = Evaluation(task, self._model, self._state, options, writes=self._is_chief)
-    self._profiler = _Profiler(options if self._is_chief else None)
+    self._profiler = Profiler(options if self._is_chief else None)
 
   def _saved_state(self) -> dict[str, tf.Variable]:
     weights = {n: v.value for n, v in names.named_variables(self._model).items()}
@@ -140,11 +152,14 @@ class _Run:
     step = int(self._state.global_step.numpy())
     self._agreement.check_same(step, f"the same checkpoints in {options.output_dir}")
     if self._nothing_left(step):
+      if self._is_chief:
+        self._manager.repair_state_file()
       return step
     if self._is_chief:
       run_config.write(self._model.config, options, self._devices, self._task.settings)
       if not restored:
         self._manager.save()
+      self._manager.repair_state_file()
     reporter = self._reporter(step)
     try:
       with Signals() as signals:
@@ -156,12 +171,14 @@ class _Run:
   def _restore_or_initialise(self) -> bool:
     """Returns whether an earlier start is continued."""
     options = self._options
-    run_config.check(self._model.config, options, self._devices, self._task.settings)
-    restored = self._manager.restore()
+    start = run_config.check(self._model.config, options, self._devices, self._task.settings)
+    if start.note:
+      logging.warning(start.note)
+    restored = None if start.step is None else self._manager.restore()
     if restored:
       logging.info("Resuming from %s", restored)
       if options.init_checkpoint:
-        logging.info("--init_checkpoint is not read again")
+        logging.info("`init_checkpoint` is not read again")
       return True
     if options.init_checkpoint:
       report = checkpoints.load(self._model, options.init_checkpoint, self._task.allow_missing)
@@ -174,22 +191,27 @@ class _Run:
     options = self._options
     elapsed = float(self._state.elapsed_seconds.numpy())
     if step >= options.num_train_steps:
-      reason = f"has done {step} steps, and num_train_steps is {options.num_train_steps}"
+      reason = f"has done {step} of {options.num_train_steps} steps"
+      remedy = "`num_train_steps` (or `num_train_epochs`)"
     elif options.total_training_time and elapsed >= options.total_training_time:
-      reason = f"has trained {elapsed:.0f} s, and --total_training_time is no more"
+      reason = f"has trained {elapsed:.0f} s, and `total_training_time` is no more"
+      remedy = "`total_training_time`, with `allow_config_change`"
     elif self._evaluation.patience_is_over:
       reason = f"was stopped early, its best step being {int(self._state.best_step.numpy())}"
+      remedy = "`early_stopping_patience`"
     else:
       return False
     logging.warning(
-      "Skipping training: %s holds a run that %s. Give another --output_dir to train anew.",
-      options.output_dir, reason,
+      "Skipping training: %s holds a run that %s. To train on, raise %s; to train anew, give"
+      " another `output_dir`.",
+      options.output_dir, reason, remedy,
     )  # fmt: skip
     return True
 
-  def _reporter(self, step: int) -> Progress | Silence:
+  def _reporter(self, step: int) -> Progress | Heartbeat:
     if not self._is_chief:
-      return Silence()
+      number = strategies.workers(self._strategy)[1]
+      return Heartbeat(number, step, self._options.num_train_steps, self._options.log_steps)
     return Progress(
       self._options.output_dir,
       step,
@@ -200,7 +222,7 @@ class _Run:
       float(self._state.elapsed_seconds.numpy()),
     )
 
-  def _loop(self, step: int, reporter: Progress | Silence, signals: Signals) -> int:
+  def _loop(self, step: int, reporter: Progress | Heartbeat, signals: Signals) -> int:
     options = self._options
     clock = Clock(float(self._state.elapsed_seconds.numpy()), options.total_training_time)
     pace = Pace(options.steps_per_loop)
@@ -217,13 +239,19 @@ class _Run:
       self._profiler.after(step)
       if metrics["halted"]:
         raise self._not_finite(step + 1, metrics)
-      reporter.update(step, metrics)
-      if self._evaluation.is_due(step):
-        reporter.write("eval", step, self._evaluation.run(step))
+      if self._lock:
+        self._lock.check()
       [elapsed] = self._agreement.chief_decides(clock.elapsed())
+      over = clock.is_over(elapsed)
       signal_number = self._agreement.anyone(signals.received)
-      if self._decide(step, elapsed, clock.is_over(elapsed), signal_number):
+      reporter.update(step, metrics, is_last=over or signal_number is not None)
+      due = self._evaluation.is_due(step)
+      if due or (over and self._evaluation.is_wanted):
+        reporter.write("eval", step, self._evaluation.run(step))
+      if self._decide(step, elapsed, over):
         return step
+      if signal_number:
+        self._stop(step, elapsed, signal_number, reporter, evaluated=due)
 
   def _run_steps(self, iterator, number: int, clock_step: float) -> dict[str, float]:
     try:
@@ -231,7 +259,10 @@ class _Run:
     except tf.errors.InvalidArgumentError as error:
       # A CPU refuses an id that is outside of its table; a GPU takes zeros instead.
       step = int(self._state.global_step.numpy()) + 1
-      wrong = nonfinite.ids_out_of_range(self._batch_of(step), self._model)
+      try:
+        wrong = nonfinite.ids_out_of_range(self._batch_of(step), self._task.features)
+      except tf.errors.OpError:  # The batch itself cannot be read: the error is about that.
+        raise error from None
       if not wrong:
         raise
       raise UserError(
@@ -239,26 +270,39 @@ class _Run:
       ) from error
     return {name: value.numpy().item() for name, value in results.items()}
 
-  def _decide(self, step: int, elapsed: float, over: bool, signal_number: int | None) -> bool:
+  def _save(self, elapsed: float) -> None:
+    self._state.elapsed_seconds.assign(elapsed)
+    if self._is_chief:
+      self._manager.save()
+
+  def _stop(
+    self, step: int, elapsed: float, number: int, reporter: Progress | Heartbeat, evaluated: bool
+  ) -> NoReturn:
+    """Ends the run, to be gone on with, as a signal asks; first of all it is saved."""
+    self._save(elapsed)
+    if self._evaluation.is_wanted and not evaluated:
+      # In the run without an end here it would not have been: it may be the best, but if it is
+      # not, it brings early stopping no nearer.
+      reporter.write("eval", step, self._evaluation.run(step, counts=False))
+      self._save(elapsed)
+    raise Stopped(
+      number,
+      f"saved {self._options.output_dir}/model.ckpt-{step}; start the same command again to go"
+      " on from there",
+    )
+
+  def _decide(self, step: int, elapsed: float, over: bool) -> bool:
     """Saves where it is time to; returns whether training has ended."""
     options = self._options
     finished = step >= options.num_train_steps or over or self._evaluation.patience_is_over
-    if step % options.save_checkpoints_steps == 0 or finished or signal_number:
-      self._state.elapsed_seconds.assign(elapsed)
-      if self._is_chief:
-        self._manager.save()
+    if step % options.save_checkpoints_steps == 0 or finished:
+      self._save(elapsed)
     if finished and step < options.num_train_steps:
       reason = "its time is used up" if over else (
         f"{options.early_stopping_patience} evaluations brought nothing better than step"
         f" {int(self._state.best_step.numpy())}, whose weights are in {options.output_dir}/best"
       )  # fmt: skip
       logging.info("Ending training at step %d: %s", step, reason)
-    if signal_number and not finished:
-      raise Stopped(
-        signal_number,
-        f"saved {options.output_dir}/model.ckpt-{step}; start the same command again to go"
-        " on from there",
-      )
     return finished
 
   def _next_stop(self, step: int) -> int:
@@ -284,40 +328,7 @@ class _Run:
     """Reads this worker's share of a step's batch once more: it is a function of the step."""
     batches = distributed_batches(self._task, self._options, self._strategy, step - 1)
     shares = self._strategy.experimental_local_results(next(iter(batches)))
-    return {
-      name: tf.concat([share[name] for share in shares], axis=0).numpy() for name in shares[0]
-    }
-
-
-class _Profiler:
-  """Profiles a range of steps for TensorBoard."""
-
-  def __init__(self, options: TrainingOptions | None):
-    """Args: None for no profile."""
-    self._range = options.profile_steps if options else None
-    self._directory = options.output_dir if options else ""
-    self._runs = False
-
-  def stops(self, step: int) -> list[int]:
-    first, last = self._range or (0, 0)
-    return [stop for stop in (first - 1, last) if stop > step]
-
-  def before(self, step: int) -> None:
-    if self._range and step == self._range[0] - 1:
-      tf.profiler.experimental.start(self._directory)
-      self._runs = True
-
-  def after(self, step: int) -> None:
-    if self._runs and step >= self._range[1]:
-      self.stop()
-      logging.info(
-        "Profile of steps %d to %d: %s", *self._range, os.path.join(self._directory, "plugins")
-      )
-
-  def stop(self) -> None:
-    if self._runs:
-      tf.profiler.experimental.stop()
-    self._runs = False
+    return joined_shares(shares, self._task.features)
 
 
 def schedule(options: TrainingOptions):
@@ -330,12 +341,37 @@ def schedule(options: TrainingOptions):
   )
 
 
+def joined_shares(
+  shares: Sequence[Mapping[str, tf.Tensor]], features: Mapping[str, FeatureRole]
+) -> dict[str, np.ndarray]:
+  """The shares of all replicas as one batch; those of shorter rows are padded.
+
+  Args: `features`, of the task; padding is 0, or what stands for nothing.
+  """
+  joined = {}
+  for name in shares[0]:
+    values = [share[name].numpy() for share in shares]
+    shape = np.max([value.shape[1:] for value in values], axis=0).astype(int)
+    padding = features.get(name, FeatureRole()).ignored or 0
+    joined[name] = np.concatenate(
+      [
+        np.pad(
+          value,
+          [(0, 0), *((0, full - size) for full, size in zip(shape, value.shape[1:], strict=True))],
+          constant_values=padding,
+        )
+        for value in values
+      ]
+    )
+  return joined
+
+
 def check_batch(options: TrainingOptions, replicas: int) -> None:
   """Raises UserError where the batch cannot be dealt out evenly."""
   pieces = replicas * options.gradient_accumulation_steps
   if options.train_batch_size % pieces:
     raise UserError(
-      f"--train_batch_size: expected a multiple of {pieces} ({replicas} replica(s) x"
+      f"`train_batch_size`: expected a multiple of {pieces} ({replicas} replica(s) x"
       f" {options.gradient_accumulation_steps} accumulation step(s)), found"
       f" {options.train_batch_size}"
     )

@@ -10,10 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from bert_tf import names
-from bert_tf.data.records import NO_LABEL
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
-from bert_tf.training.task import Task
+from bert_tf.training.task import FeatureRole, Task
 
 
 def explain(
@@ -44,44 +43,42 @@ def explain(
   with atomic_writer(path, "wb") as file:
     np.savez(file, **batch)
   causes = [
-    *ids_out_of_range(batch, model),
+    *ids_out_of_range(batch, task.features),
     *_weights_not_finite(model),
     *_first_output_not_finite(batch, model, task),
     *_precision(model),
   ]
   rate = metrics["learning_rate"]
   causes.append(
-    f"the learning rate ({rate:.3g} in this step) may be too high: lower --learning_rate or"
+    f"the learning rate ({rate:.3g} in this step) may be too high: lower `learning_rate` or"
     " lengthen the warmup"
   )
+  if step > 1:
+    # The settings of a run that has made a step are kept, see `run_config`.
+    causes[-1] += ", with `allow_config_change` to go on from the newest checkpoint"
   return UserError(
     f"step {step}: expected a finite loss and gradient, found loss {metrics['last_loss']:.6g} and"
     f" gradient norm {metrics['gradient_norm']:.6g}; the batch is saved in {path}. Likely causes:"
-    f" {'; '.join(causes)}. --skip_nonfinite_steps=N leaves up to N such batches out"
+    f" {'; '.join(causes)}. `skip_nonfinite_steps=N` leaves up to N such batches out"
   )
 
 
-def ids_out_of_range(batch: Mapping[str, np.ndarray], model: keras.Model) -> list[str]:
-  """Says which ids of a batch no table holds; on a GPU they give zeros instead of an error."""
-  config = getattr(model, "config", None)
-  limits = {
-    "input_ids": getattr(config, "vocab_size", None),
-    "masked_lm_ids": getattr(config, "vocab_size", None),
-    "segment_ids": getattr(config, "type_vocab_size", None),
-    "label_ids": getattr(model, "num_labels", None),
-    "next_sentence_labels": 2,
-  }
+def ids_out_of_range(
+  batch: Mapping[str, np.ndarray], features: Mapping[str, FeatureRole]
+) -> list[str]:
+  """Says which ids of a batch no table holds; on a GPU they give zeros instead of an error.
+
+  Args: `features`, of the task.
+  """
   found = []
-  for name, limit in limits.items():
+  for name, role in features.items():
     values = batch.get(name)
-    if limit is None or values is None or not np.issubdtype(values.dtype, np.integer):
+    if role.limit is None or values is None or not np.issubdtype(values.dtype, np.integer):
       continue
-    outside = (values < 0) | (values >= limit)
-    if name == "label_ids" and values.ndim > 1:
-      outside &= values != NO_LABEL
+    outside = ((values < 0) | (values >= role.limit)) & (values != role.ignored)
     wrong = values[outside]
     if wrong.size:
-      found.append(f"{name} holds {wrong.flat[0]}, outside of 0 to {limit - 1}")
+      found.append(f"{name} holds {wrong.flat[0]}, outside of 0 to {role.limit - 1}")
   return found
 
 

@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Protocol
 
 import tensorflow as tf
 import tqdm
@@ -22,24 +21,21 @@ from bert_tf.training.step import COUNTS
 METRICS_FILE = "metrics.jsonl"
 
 
-class Reporter(Protocol):
-  """What the loop reports to."""
+class Heartbeat:
+  """What all workers but the chief report: a line now and then, and nothing in the directory."""
 
-  def update(self, step: int, metrics: Mapping[str, float]) -> None:
-    """Takes the metrics of a loop that ended at `step`."""
+  def __init__(self, worker: int, first_step: int, num_train_steps: int, log_steps: int):
+    """Args: `worker`, the number of this one; `log_steps`, between two lines."""
+    self._worker = worker
+    self._num_train_steps = num_train_steps
+    self._log_steps = log_steps
+    self._last_logged = first_step
 
-  def write(self, kind: str, step: int, record: Mapping[str, float]) -> None:
-    """Records numbers under a kind such as "eval"."""
-
-  def close(self) -> None:
-    """Ends the reports."""
-
-
-class Silence:
-  """The reporter of all workers but the chief."""
-
-  def update(self, step: int, metrics: Mapping[str, float]) -> None:
-    """Does nothing."""
+  def update(self, step: int, metrics: Mapping[str, float], is_last: bool = False) -> None:
+    """As `Progress.update`; the metrics are those of the chief."""
+    if is_last or step >= self._num_train_steps or step - self._last_logged >= self._log_steps:
+      logging.info("worker %d: step %d of %d", self._worker, step, self._num_train_steps)
+      self._last_logged = step
 
   def write(self, kind: str, step: int, record: Mapping[str, float]) -> None:
     """Does nothing."""
@@ -64,7 +60,6 @@ class Progress:
     """Args: steps and seconds as counted over all starts of the run; `log_steps`, between two
     records.
     """
-    self._first_step = first_step
     path = os.path.join(directory, METRICS_FILE)
     _forget_after(path, first_step)
     self._jsonl = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close())
@@ -86,8 +81,11 @@ class Progress:
       dynamic_ncols=True,
     )
 
-  def update(self, step: int, metrics: Mapping[str, float]) -> None:
-    """Takes the metrics of a loop (see `TrainStep.run`) that ended at `step`."""
+  def update(self, step: int, metrics: Mapping[str, float], is_last: bool = False) -> None:
+    """Takes the metrics of a loop (see `TrainStep.run`) that ended at `step`.
+
+    Args: `is_last`, whether the run ends here, whatever the number of the step.
+    """
     self._pending.append(metrics)
     self._bar.update(step - self._step)
     self._step = step
@@ -102,7 +100,8 @@ class Progress:
     if skipped:
       record["skipped_steps"] = skipped
     self._bar.set_postfix_str(_short(record), refresh=False)
-    if step - self._last_logged >= self._log_steps or step >= self._num_train_steps:
+    is_last = is_last or step >= self._num_train_steps
+    if is_last or step - self._last_logged >= self._log_steps:
       self._record(step, record, seconds)
 
   def _record(self, step: int, record: dict[str, float], seconds: float) -> None:
@@ -189,7 +188,7 @@ def _start_wandb(project: str, directory: str):
     import wandb
   except ImportError as error:
     raise UserError(
-      f"--wandb_project: expected the package wandb, found: {error}; pip install bert_tf[wandb]"
+      f"`wandb_project`: expected the package wandb, found: {error}; pip install bert_tf[wandb]"
     ) from error
   name = os.path.basename(os.path.abspath(directory))
   # The same id for every start, so that a resumed run goes on in the same chart.

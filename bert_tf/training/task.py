@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   import keras
+  import numpy as np
   import tensorflow as tf
 
+  from bert_tf.config import BertConfig
   from bert_tf.data.pipelines import ReadOptions
 
 Features = dict[str, "tf.Tensor"]
 
 
+@dataclasses.dataclass(frozen=True)
+class FeatureRole:
+  """What the engine may know of a feature.
+
+  Attributes:
+    limit: values that are whole numbers lie in [0, limit); None: anything goes.
+    ignored: a value beyond the limit that stands for nothing.
+    is_label: whether the data should have several values of it, so that there is something to
+      learn.
+    weights: the feature that is 0 where this one holds nothing; None: it always holds something.
+  """
+
+  limit: int | None = None
+  ignored: int | None = None
+  is_label: bool = False
+  weights: str | None = None
+
+
+def encoder_features(config: BertConfig) -> dict[str, FeatureRole]:
+  """What every task feeds to the encoder."""
+  return {
+    "input_ids": FeatureRole(limit=config.vocab_size),
+    "input_mask": FeatureRole(limit=2),
+    "segment_ids": FeatureRole(limit=config.type_vocab_size),
+  }
+
+
 class Task(abc.ABC):
   """A model, its losses and its training data.
+
+  Batches of every task have `input_mask` [batch, length], 1 where there is a piece; rows that hold
+  several examples have `sequence_ids`, the number of the example from 1 on, 0 for padding.
 
   A loss is a weighted mean over a batch. It is given as two sums, so that the mean is taken over
   the whole batch however it is cut up among devices and accumulation steps: the engine adds up
@@ -53,6 +86,16 @@ class Task(abc.ABC):
     self.settings: dict[str, Any] = dict(settings or {})
     self.scorer = scorer
 
+  @property
+  @abc.abstractmethod
+  def config(self) -> BertConfig:
+    """The architecture of the encoder."""
+
+  @property
+  @abc.abstractmethod
+  def features(self) -> Mapping[str, FeatureRole]:
+    """What the batches of `train_dataset` hold, by name; what is not there is not looked at."""
+
   @abc.abstractmethod
   def create_model(self, dtype: str, recompute_activations: bool = False) -> keras.Model:
     """Returns a model with fresh weights, to be called as
@@ -84,6 +127,10 @@ class Task(abc.ABC):
     if self.scorer is None:
       raise NotImplementedError
     return self.scorer(model)
+
+  def predictions_per_row(self, batch: Mapping[str, np.ndarray]) -> int:
+    """Returns for how many places of a row the task computes a score of every word."""
+    return 0
 
   def num_train_examples(self) -> int | None:
     """Returns how many examples an epoch has, or None where that is not known."""

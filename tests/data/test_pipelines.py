@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from bert_tf.data import pipelines, records
 from bert_tf.data.pipelines import LengthBuckets, ReadOptions
+from bert_tf.errors import UserError
 
 LENGTH = 16
 SPEC = records.pretraining(LENGTH, 4)
@@ -85,10 +86,14 @@ def test_resuming_gives_the_same_batches(files, skip):
       np.testing.assert_array_equal(expected[name], found[name])
 
 
-def test_shards_share_the_files_when_they_divide(files):
-  shards = [train(files, num_shards=5, shard_index=i) for i in range(5)]
-  seen = [set(ids(shard, 30)) for shard in shards]
-  assert sorted(itertools.chain(*seen)) == list(range(53))
+def test_shards_share_whole_files_that_are_alike(tmp_path):
+  files, seen = files_of(tmp_path, [10] * 6), []
+  for shard in range(3):
+    options = ReadOptions(4, training=True, num_shards=3, shard_index=shard)
+    dataset = pipelines.example_dataset(files, records.classification(4), options)
+    # Always the same examples, epoch after epoch.
+    seen.append({int(label) for batch in dataset.take(15) for label in batch["label_ids"]})
+  assert sorted(itertools.chain(*seen)) == list(range(60))
 
 
 def test_shards_share_the_records_of_an_epoch_otherwise(files):
@@ -240,3 +245,56 @@ def test_a_batch_holds_no_copies_of_an_example(source):
     # A window may reach over the end of an epoch, so two copies can meet, but not more.
     _, counts = np.unique(batch["label_ids"], return_counts=True)
     assert counts.max() <= 2
+
+
+def test_labels_as_many_as_pieces_are_not_trimmed():
+  """A list of several labels may be as long as the sequence; it is no padding."""
+  spec = {**records.classification(16), "label_ids": records.Field("float", 16)}
+  mask = tf.sequence_mask([3, 1], 16, tf.int32)
+  labels = tf.ones([2, 16])
+  batch = pipelines.trim_padding(spec)(
+    {"input_ids": mask, "input_mask": mask, "segment_ids": mask, "label_ids": labels}
+  )
+  assert batch["input_ids"].shape == [2, 3]
+  assert batch["label_ids"].shape == [2, 16]
+  words = pipelines.trim_padding(records.token_labelling(16))(
+    {"input_ids": mask, "input_mask": mask, "segment_ids": mask, "label_ids": mask}
+  )
+  assert words["label_ids"].shape == [2, 3]
+
+
+def files_of(directory, sizes: list[int]) -> list[str]:
+  """TFRecord files of so many records, each with its number as label."""
+  numbers = iter(range(sum(sizes)))
+  paths = []
+  for index, size in enumerate(sizes):
+    paths.append(str(directory / f"{index}.tfrecord"))
+    with records.RecordWriter(paths[-1]) as writer:
+      for _ in range(size):
+        one = {"input_ids": [1] * 4, "input_mask": [1] * 4, "segment_ids": [0] * 4}
+        label = {"label_ids": [next(numbers)], "is_real_example": [1]}
+        writer.write(records.encode_example({**one, **label}))
+  return paths
+
+
+@pytest.mark.parametrize("sizes", [[40, 4], [40, 40, 2, 2], [44, 0], [22, 22]])
+def test_workers_share_examples_evenly_whatever_the_files(tmp_path, sizes):
+  files, seen = files_of(tmp_path, sizes), []
+  for shard in range(2):
+    options = ReadOptions(4, training=True, num_shards=2, shard_index=shard)
+    dataset = pipelines.example_dataset(files, records.classification(4), options)
+    batches = list(dataset.take(sum(sizes) // 8))
+    seen += [int(label) for batch in batches for label in batch["label_ids"]]
+  # An epoch of every worker: together they have seen nearly every example once.
+  assert len(set(seen)) == len(seen)
+  assert len(seen) >= sum(sizes) - 8
+
+
+def test_fewer_examples_than_workers_are_refused(tmp_path):
+  files = files_of(tmp_path, [2, 0])
+  for shard in range(3):
+    options = ReadOptions(4, training=True, num_shards=3, shard_index=shard)
+    with pytest.raises(UserError, match="for each of 3 worker"):
+      pipelines.example_dataset(files, records.classification(4), options)
+  with pytest.raises(UserError, match="for each of 1 worker"):
+    pipelines.example_dataset(files[1:], records.classification(4), ReadOptions(4, training=True))

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from bert_tf.errors import UserError
 from bert_tf.quickstart.steps import Cost, Runner, Step, show_command
 from bert_tf.script import Stopped
+from bert_tf.training.output_dir import Lock
 
 _APPEND = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
 
@@ -214,3 +216,33 @@ def test_shows_commands_as_a_shell_takes_them():
     "    --a_flag_with_a_long_name_3=3 \\\n"
     "    text"
   )
+
+
+def test_a_step_ends_where_its_runner_is_killed(tmp_path):
+  """Else it would go on alone, and a second start would work beside it."""
+  output = tmp_path / "out"
+  child = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()));"
+  parent = f"""
+import sys
+from bert_tf.quickstart.steps import Runner, Step
+from bert_tf.training.output_dir import Lock
+command = (sys.executable, "-c", {child!r} + "time.sleep(100)", {str(tmp_path / "pid")!r})
+with Lock({str(output)!r}) as lock:
+  Runner({str(output)!r}, "", lock).run(Step("wait", "Wait", command, (), ()), "")
+"""
+  process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.DEVNULL)
+  deadline = time.monotonic() + 60
+  while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.05)
+  with pytest.raises(UserError, match=f"another process .pid {process.pid}. is at work in"):
+    Lock(str(output))
+  process.kill()
+  process.wait()
+  pid = int((tmp_path / "pid").read_text())
+  while pathlib.Path(f"/proc/{pid}/stat").exists():
+    if pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+      break
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+  Lock(str(output)).close()

@@ -57,3 +57,37 @@ def test_logits_do_not_depend_on_the_batch(golden):
   for alone, together in zip(one_by_one, by_threes, strict=True):
     assert alone[0] == together[0]
     np.testing.assert_allclose(alone[1:], together[1:], rtol=0, atol=1e-5)
+
+
+def test_only_version_2_should_have_questions_without_an_answer(golden):
+  from bert_tf.training import dry_run
+
+  batch = {
+    "input_mask": np.ones([8, 12], np.int32),
+    "is_impossible": np.zeros([8], np.int32),
+    "start_positions": np.zeros([8], np.int32),
+  }
+  for version_2 in (False, True):
+    task = SquadTask(config_of(golden), 12, version_2_with_negative=version_2)
+    warned = dry_run._data_warnings([batch], task)
+    assert any("is_impossible is nearly always 0" in line for line in warned) == version_2
+
+
+def test_an_evaluation_is_traced_once_for_a_model(golden):
+  from bert_tf.tasks.squad import model as squad_model
+
+  model = SquadTask(config_of(golden), 12).create_model("float32")
+  features = {
+    "input_ids": tf.ones([2, 12], tf.int32), "input_mask": tf.ones([2, 12], tf.int32),
+    "segment_ids": tf.zeros([2, 12], tf.int32), "unique_ids": tf.constant([1, 2]),
+  }  # fmt: skip
+  batches = tf.data.Dataset.from_tensors(features)
+  list(predict_logits(model, batches))
+  traces = squad_model._span_logits.experimental_get_tracing_count()
+  list(predict_logits(model, batches))
+  assert squad_model._span_logits.experimental_get_tracing_count() == traces
+  # Another model has weights of its own.
+  other = SquadTask(config_of(golden), 12).create_model("float32")
+  [[(_, start, _), _]] = predict_logits(other, batches)
+  assert squad_model._span_logits.experimental_get_tracing_count() == traces + 1
+  np.testing.assert_allclose(start, other(features, training=False)["start_logits"][0], atol=1e-5)

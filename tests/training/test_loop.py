@@ -168,8 +168,8 @@ def test_a_dry_run_tells_much_and_writes_nothing(tmp_path, caplog):
     "% padding",
     "a step",
     "GB for each device",
-    "--learning_rate=0.5 is high for AdamW",
-    "no --init_checkpoint",
+    "`learning_rate=0.5` is high for AdamW",
+    "no `init_checkpoint`",
     "nothing found that would fail, 2 warning(s)",
   ):
     assert text in caplog.text, text
@@ -197,12 +197,12 @@ def test_a_dry_run_fails_where_the_run_would(tmp_path):
 
 def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
   options = options_for(tmp_path, gradient_accumulation_steps=3)
-  with pytest.raises(UserError, match="--train_batch_size: expected a multiple of 3"):
+  with pytest.raises(UserError, match="`train_batch_size`: expected a multiple of 3"):
     loop.train(golden_task(CONFIG), options, ONE_DEVICE)
 
 
 def test_evaluation_that_a_task_does_not_offer_is_refused(tmp_path):
   task = golden_task(CONFIG)
   type(task).can_evaluate = False
-  with pytest.raises(UserError, match="--eval_steps: expected something to evaluate on"):
+  with pytest.raises(UserError, match="`eval_steps`: expected something to evaluate on"):
     loop.train(task, options_for(tmp_path, eval_steps=2), ONE_DEVICE)

@@ -129,8 +129,8 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(files, tmp_path):
 
 
 def test_two_ways_at_once_are_refused(tmp_path):
-  with pytest.raises(UserError, match="expected --tokens_per_batch or --gradient_accumulation"):
+  with pytest.raises(UserError, match="expected `tokens_per_batch` or `gradient_accumulation"):
     TrainingOptions(str(tmp_path), 1, 0, 4, tokens_per_batch=64, gradient_accumulation_steps=2)
   options = TrainingOptions(str(tmp_path), 1, 0, 4)
-  with pytest.raises(UserError, match="--tokens_per_batch: expected at least 0"):
+  with pytest.raises(UserError, match="`tokens_per_batch`: expected at least 0"):
     dataclasses.replace(options, tokens_per_batch=-1)

@@ -118,7 +118,7 @@ def test_float16_on_a_cpu_is_warned_of(tmp_path, caplog):
 
   create_strategy(DeviceOptions(dtype="float16"))
   if not tf.config.list_physical_devices("GPU"):
-    assert "--dtype=float16 is very slow on a CPU" in caplog.text
+    assert "`dtype=float16` is very slow on a CPU" in caplog.text
 
 
 def test_batches_hold_repeated_tokens():

@@ -40,27 +40,82 @@ def test_the_same_settings_pass(options):
   [
     {"learning_rate": 2e-4},
     {"train_batch_size": 16},
-    {"num_train_steps": 200},
+    {"num_train_steps": 50},
+    {"num_warmup_steps": 20},
     {"seed": 1},
     {"optimizer": "lamb"},
   ],
 )
-def test_changed_hyperparameters_are_named(options, changes, caplog):
+def test_changed_hyperparameters_are_named(options, changes):
   other = dataclasses.replace(options, **changes)
   [(name, value)] = changes.items()
-  message = rf"holds a run with --{name}=.* \(now {value}\); .* --allow_config_change"
+  message = rf"holds a run with `{name}=.*` \(now {value}\); .* `allow_config_change`"
   with pytest.raises(UserError, match=message):
     run_config.check(golden_config("tiny"), other, DEVICES)
-  run_config.check(
+  start = run_config.check(
     golden_config("tiny"), dataclasses.replace(other, allow_config_change=True), DEVICES
   )
-  assert f"--{name}=" in caplog.text
+  assert start.step == 5
+  assert f"going on with other settings: was `{name}=" in start.note
+
+
+def test_more_steps_are_granted_and_said(options):
+  longer = dataclasses.replace(options, num_train_steps=200, num_warmup_steps=20)
+  start = run_config.check(golden_config("tiny"), longer, DEVICES)
+  assert start.step == 5
+  assert "going on for longer than was said: was `num_train_steps=100` (now 200)" in start.note
+  with pytest.raises(UserError, match=r"`learning_rate=0\.0001`"):
+    other = dataclasses.replace(longer, learning_rate=1.0)
+    run_config.check(golden_config("tiny"), other, DEVICES)
+
+
+@pytest.mark.parametrize(
+  "changes", [{"learning_rate": 1.0}, {"init_checkpoint": "other"}, {"num_train_steps": 3}]
+)
+def test_a_run_that_made_no_step_does_not_block_its_directory(tmp_path, options, changes):
+  for path in tmp_path.glob("model.ckpt-5*"):
+    path.rename(path.with_name(path.name.replace("-5", "-0")))
+  assert run_config.check(golden_config("tiny"), options, DEVICES) == run_config.Start(0)
+  other = dataclasses.replace(options, **changes)
+  start = run_config.check(golden_config("tiny"), other, DEVICES)
+  assert start.step is None
+  assert "starting anew" in start.note
+  assert run_config.check(golden_config("relu"), options, DEVICES).step is None
+
+
+def test_long_settings_are_not_dumped(tmp_path, options):
+  labels = [f"label {i}" for i in range(100)]
+  run_config.write(golden_config("tiny"), options, DEVICES, {"labels": labels, "text": "x" * 999})
+  changed = [*labels[:50], "another", *labels[51:98], "one", "two"]
+  with pytest.raises(UserError, match=r"3 of 100 entries of `labels` others, first label 50 \(now"):
+    run_config.check(golden_config("tiny"), options, DEVICES, {"labels": changed})
+  with pytest.raises(UserError, match=r"100 entries of `labels` \(now 2\)"):
+    run_config.check(golden_config("tiny"), options, DEVICES, {"labels": ["a", "b"]})
+  with pytest.raises(UserError) as caught:
+    run_config.check(golden_config("tiny"), options, DEVICES, {"text": "y" * 999})
+  assert len(str(caught.value)) < 500
+
+
+def test_the_identity_of_data(tmp_path):
+  paths = [tmp_path / "b", tmp_path / "a", tmp_path / "big"]
+  for path in paths[:2]:
+    path.write_text("text")
+  paths[2].write_bytes(bytes(300_000))
+  one = run_config.data_identity(map(str, paths))
+  assert [entry[:2] for entry in one] == [["b", 4], ["a", 4], ["big", 300_000]]
+  assert run_config.data_identity(map(str, reversed(paths))) == one[::-1]
+  paths[0].write_text("tex7")
+  content = bytearray(300_000)
+  content[-1] = 1
+  paths[2].write_bytes(content)
+  now = run_config.data_identity(map(str, paths))
+  assert [a == b for a, b in zip(one, now, strict=True)] == [False, True, False]
 
 
 def test_the_task_s_settings_and_the_type_count(options):
-  with pytest.raises(UserError, match=r"--max_seq_length=64 \(now 128\)"):
+  with pytest.raises(UserError, match=r"`max_seq_length=64` \(now 128\)"):
     run_config.check(golden_config("tiny"), options, DEVICES, {"max_seq_length": 128})
-  with pytest.raises(UserError, match=r"--dtype=float32 \(now bfloat16\)"):
+  with pytest.raises(UserError, match=r"`dtype=float32` \(now bfloat16\)"):
     run_config.check(golden_config("tiny"), options, DeviceOptions(dtype="bfloat16"))
 
 
@@ -103,6 +158,8 @@ def test_the_script_refuses_another_model_before_tensorflow(tmp_path, root, opti
     f"--input_file={data}",
     f"--output_dir={tmp_path}",
     "--do_train",
+    "--max_seq_length=64",
+    "--max_predictions_per_seq=10",
   ]
   start = time.monotonic()
   result = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=60)

@@ -34,7 +34,8 @@ def train_cases(directory: str, strategy: str) -> None:
   from bert_tf.training import strategy as strategies
 
   # Workers are connected at the start of a process, and once only.
-  strategies.create_strategy = functools.cache(strategies.create_strategy)
+  create = functools.cache(strategies.create_strategy)
+  strategies.create_strategy = lambda devices, *unused: create(devices)
   init = str(GOLDEN / "tiny_ckpt" / "bert_model.ckpt")
   for name, options in CASES.items():
     options = {"init_checkpoint": init, "save_checkpoints_steps": 100, **options}

@@ -14,9 +14,9 @@ from bert_tf.data import pipelines
 from bert_tf.data.records import FeatureSpec
 from bert_tf.heads import ClassifierModel
 from bert_tf.tasks.classification import metrics
-from bert_tf.tasks.classification.processors import MULTILABEL, REGRESSION
+from bert_tf.tasks.classification.processors import CLASSIFICATION, MULTILABEL, REGRESSION
 from bert_tf.training import inference
-from bert_tf.training.task import Features, Task
+from bert_tf.training.task import FeatureRole, Features, Task, encoder_features
 
 
 class ClassificationTask(Task):
@@ -56,6 +56,19 @@ class ClassificationTask(Task):
     self._compute: tuple[ClassifierModel, Callable] | None = None
     self.best_metric = {REGRESSION: "pearson", MULTILABEL: "micro_f1"}.get(task_type, "accuracy")
 
+  @property
+  def config(self) -> BertConfig:
+    """See `Task`."""
+    return self._config
+
+  @property
+  def features(self) -> dict[str, FeatureRole]:
+    """See `Task`."""
+    label = FeatureRole()
+    if self._task_type == CLASSIFICATION:
+      label = FeatureRole(limit=self._num_outputs, is_label=True)
+    return {**encoder_features(self._config), "label_ids": label}
+
   def create_model(self, dtype: str, recompute_activations: bool = False) -> ClassifierModel:
     """See `Task`."""
     return ClassifierModel(self._config, self._num_outputs, dtype, recompute_activations)
@@ -67,10 +80,6 @@ class ClassificationTask(Task):
   def num_train_examples(self) -> int | None:
     """See `Task`."""
     return pipelines.count_records(self._train_file) if self._train_file else None
-
-  def evaluate_on(self, path: str, truth: np.ndarray, batch_size: int) -> None:
-    """Sets what `evaluate` reads: TFRecords, and their labels as of `metrics.compute`."""
-    self.scorer = lambda model: self.score(model, path, truth, batch_size)
 
   def score(
     self, model: ClassifierModel, path: str, truth: np.ndarray, batch_size: int

@@ -14,7 +14,7 @@ from bert_tf.config import BertConfig
 from bert_tf.data import pipelines, records
 from bert_tf.heads import TokenClassifierModel
 from bert_tf.training import inference
-from bert_tf.training.task import Features, Task
+from bert_tf.training.task import FeatureRole, Features, Task, encoder_features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,17 @@ class NerTask(Task):
     self._train_file = train_file
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
     self._compute: tuple[TokenClassifierModel, Callable] | None = None
+
+  @property
+  def config(self) -> BertConfig:
+    """See `Task`."""
+    return self._config
+
+  @property
+  def features(self) -> dict[str, FeatureRole]:
+    """See `Task`. Most words have one label, which is nothing to warn of."""
+    labels = FeatureRole(limit=self._num_labels, ignored=records.NO_LABEL)
+    return {**encoder_features(self._config), "label_ids": labels}
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> TokenClassifierModel:
     """See `Task`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
@@ -18,6 +18,7 @@ from bert_tf.model_dir.head_kinds import PRETRAINING
 from bert_tf.model_dir.weight_files import holds_run
 from bert_tf.tasks.results import write_eval_results
 from bert_tf.tokenization import load_vocab
+from bert_tf.training import feasibility, run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainingRun:
+class PretrainingFlags:
   """The flags of run_pretraining.py that are its own; see there."""
 
   bert_config_file: str | None
@@ -47,7 +48,7 @@ class PretrainingRun:
   pack_sequences: bool = False
 
 
-def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions) -> None:
+def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptions) -> None:
   """Trains and evaluates as the flags say.
 
   Raises:
@@ -59,17 +60,20 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
   train_files = input_files(flags.input_file)
   eval_files = train_files
   if flags.eval_input_file:
-    eval_files = input_files(flags.eval_input_file, "--eval_input_file")
+    eval_files = input_files(flags.eval_input_file, "`eval_input_file`")
   limits = {"vocab_size": config.vocab_size, "type_vocab_size": config.type_vocab_size}
   for files in {tuple(train_files), tuple(eval_files)}:
     checks.check_records(files, _spec(flags, files), limits=limits)
   for path in train_files:
     logging.info("Input: %s", path)
+  settings = _settings(flags, training, train_files)
+  if flags.do_train:
+    run_config.check(config, training, devices, settings)
 
   import tensorflow as tf
 
   try:
-    _run(flags, config, (train_files, eval_files), training, devices)
+    _run(flags, config, (train_files, eval_files), settings, training, devices)
   except tf.errors.OpError as error:
     files = sorted({*train_files, *eval_files})
     if found := checks.find_record_error(files, _spec(flags, files), limits):
@@ -77,25 +81,27 @@ def run(flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
     raise
 
 
-def _check(flags: PretrainingRun, training: TrainingOptions) -> BertConfig:
+def _check(flags: PretrainingFlags, training: TrainingOptions) -> BertConfig:
   """Checks what can be checked without the records; returns the model's configuration."""
   if not flags.do_train and not flags.do_eval:
-    raise UserError("expected --do_train or --do_eval, found neither; give at least one")
+    raise UserError("expected `do_train` or `do_eval`, found neither; give at least one")
   if flags.dynamic_masking and not flags.vocab_file:
     raise UserError(
-      "--dynamic_masking: expected --vocab_file, found none; give the vocabulary of the records"
+      "`dynamic_masking`: expected `vocab_file`, found none; give the vocabulary of the records"
     )
   if not 0 < flags.masked_lm_prob < 1 or flags.max_ngram < 1:
     raise UserError(
-      "expected --masked_lm_prob between 0 and 1 and --max_ngram of at least 1, found"
+      "expected `masked_lm_prob` between 0 and 1 and `max_ngram` of at least 1, found"
       f" {flags.masked_lm_prob} and {flags.max_ngram}"
     )
   config = describe(flags, training).config
   config.check_sequence_length(flags.max_seq_length)
+  if flags.do_train:
+    feasibility.check_memory(config)
   return config
 
 
-def describe(flags: PretrainingRun, training: TrainingOptions) -> Description:
+def describe(flags: PretrainingFlags, training: TrainingOptions) -> Description:
   """What belongs to the weights of the run.
 
   The vocabulary is not needed, as records hold ids; where it is known, it is left beside the
@@ -114,23 +120,23 @@ def describe(flags: PretrainingRun, training: TrainingOptions) -> Description:
 
 
 def _check_packing(
-  flags: PretrainingRun, training: TrainingOptions, devices: DeviceOptions
+  flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptions
 ) -> None:
   if not flags.pack_sequences:
     return
   if training.gradient_accumulation_steps > 1:
     raise UserError(
-      "--pack_sequences: expected --tokens_per_batch, found --gradient_accumulation_steps; batches"
+      "`pack_sequences`: expected `tokens_per_batch`, found `gradient_accumulation_steps`; batches"
       " have different numbers of rows, which cannot be cut into equal pieces"
     )
   if devices.distribution_strategy == "tpu" or devices.tpu_name:
     raise UserError(
-      "--pack_sequences: expected CPUs or GPUs, found a TPU, which needs batches of one shape; make"
+      "`pack_sequences`: expected CPUs or GPUs, found a TPU, which needs batches of one shape; make"
       " records with --short_seq_prob=0 instead"
     )
 
 
-def _spec(flags: PretrainingRun, files: Sequence[str]) -> records.FeatureSpec:
+def _spec(flags: PretrainingFlags, files: Sequence[str]) -> records.FeatureSpec:
   """What the records of `files` hold."""
   return checks.pretraining_spec(
     files,
@@ -141,9 +147,10 @@ def _spec(flags: PretrainingRun, files: Sequence[str]) -> records.FeatureSpec:
 
 
 def _run(
-  flags: PretrainingRun,
+  flags: PretrainingFlags,
   config: BertConfig,
   files: tuple[Sequence[str], Sequence[str]],
+  settings: dict[str, Any],
   training: TrainingOptions,
   devices: DeviceOptions,
 ) -> None:
@@ -159,16 +166,33 @@ def _run(
     eval_batch_size=flags.eval_batch_size,
     max_eval_steps=flags.max_eval_steps,
     allow_missing=flags.allow_missing,
+    settings=settings,
   )
   if flags.do_train:
-    if not training.dry_run:
+    start = run_config.check(config, training, devices, settings)
+    if not training.dry_run and (start.step or 0) < training.num_train_steps:
       model_dir.write(training.output_dir, describe(flags, training))
     loop.train(task, training, devices)
   if flags.do_eval and not training.dry_run:
     _evaluate(task, training, devices)
 
 
-def _masking(flags: PretrainingRun):
+def _settings(
+  flags: PretrainingFlags, training: TrainingOptions, train_files: Sequence[str]
+) -> dict[str, Any]:
+  """What makes a run another one if it changes, see `training.run_config`."""
+  names = ["max_seq_length", "max_predictions_per_seq", "dynamic_masking", "pack_sequences"]
+  if flags.dynamic_masking:
+    names += ["masked_lm_prob", "do_whole_word_mask", "max_ngram"]
+  settings = {name: getattr(flags, name) for name in names}
+  about = describe(flags, training)
+  if about.tokens:
+    settings["vocabulary"] = run_config.digest(about.tokens)
+    settings["do_lower_case"] = about.tokenizer.do_lower_case
+  return {**settings, "input_data": run_config.data_identity(train_files)}
+
+
+def _masking(flags: PretrainingFlags):
   if not flags.dynamic_masking:
     return None
   from bert_tf.data.dynamic_masking import DynamicMasking

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from bert_tf import names
@@ -15,7 +15,7 @@ from bert_tf.data import pipelines
 from bert_tf.data.dynamic_masking import DynamicMasking
 from bert_tf.data.records import FeatureSpec
 from bert_tf.heads import PretrainingModel
-from bert_tf.training.task import Features, Task
+from bert_tf.training.task import FeatureRole, Features, Task, encoder_features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,15 +65,35 @@ class PretrainingTask(Task):
     eval_batch_size: examples in a batch of the evaluation.
     max_eval_steps: how many batches to evaluate on.
     allow_missing: see `Task`.
-    settings: what else makes a run another one, besides what `train` says.
+    settings: see `Task`.
     """
-    super().__init__(allow_missing=allow_missing, settings={**_settings(train), **(settings or {})})
+    super().__init__(allow_missing=allow_missing, settings=settings)
     self._config = config
     self._train = train
     self._held_out = held_out or train
     self.eval_batch_size = eval_batch_size
     self.max_eval_steps = max_eval_steps
     self._evaluator: Evaluator | None = None
+
+  @property
+  def config(self) -> BertConfig:
+    """See `Task`."""
+    return self._config
+
+  @property
+  def features(self) -> dict[str, FeatureRole]:
+    """See `Task`."""
+    pairs = FeatureRole(limit=2, is_label=True, weights="next_sentence_weights")
+    return {
+      **encoder_features(self._config),
+      "masked_lm_positions": FeatureRole(limit=self._train.spec["input_ids"].length),
+      "masked_lm_ids": FeatureRole(limit=self._config.vocab_size),
+      "next_sentence_labels": pairs,
+    }
+
+  def predictions_per_row(self, batch: Mapping[str, np.ndarray]) -> int:
+    """See `Task`."""
+    return batch["masked_lm_ids"].shape[1]
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> PretrainingModel:
     """See `Task`."""
@@ -129,18 +149,6 @@ class PretrainingTask(Task):
       "masked_lm": tf.reduce_sum(masked_lm * weights),
       "next_sentence": tf.reduce_sum(next_sentence * _pair_weights(features)),
     }
-
-
-def _settings(train: Source) -> dict[str, Any]:
-  settings = {
-    "max_seq_length": train.spec["input_ids"].length,
-    "input_file": [os.path.basename(path) for path in train.files],
-    "dynamic_masking": train.masking is not None,
-    "pack_sequences": train.pack,
-  }
-  if train.masked:
-    settings["max_predictions_per_seq"] = train.spec["masked_lm_ids"].length
-  return settings
 
 
 def _pair_weights(features: Features) -> tf.Tensor:

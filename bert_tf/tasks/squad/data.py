@@ -195,7 +195,10 @@ class SquadData(TaskData):
     """See `TaskData`."""
     from bert_tf.tasks.squad.model import SquadTask
 
-    return SquadTask(self._config, self._max_seq_length, train_file, num_records, **options)
+    version_2 = self.prediction.version_2_with_negative
+    return SquadTask(
+      self._config, self._max_seq_length, train_file, num_records, version_2, **options
+    )
 
   def scores(self, answers: Answers) -> dict[str, float]:
     """See `TaskData`; the official ones."""

@@ -12,7 +12,7 @@ from bert_tf import names
 from bert_tf.config import BertConfig
 from bert_tf.data import pipelines, records
 from bert_tf.heads import SpanModel
-from bert_tf.training.task import Features, Task
+from bert_tf.training.task import FeatureRole, Features, Task, encoder_features
 
 
 class SquadTask(Task):
@@ -32,6 +32,7 @@ class SquadTask(Task):
     max_seq_length: int,
     train_file: str | None = None,
     num_windows: int | None = None,
+    version_2_with_negative: bool = False,
     **common: Any,
   ):
     """Args.
@@ -40,6 +41,7 @@ class SquadTask(Task):
     max_seq_length: of the windows.
     train_file: TFRecords of windows to train on.
     num_windows: how many they are.
+    version_2_with_negative: whether some questions have no answer, as in SQuAD 2.0.
     **common: see `Task`; the scores of its `scorer` have f1 among them.
     """
     super().__init__(**common)
@@ -47,6 +49,23 @@ class SquadTask(Task):
     self._max_seq_length = max_seq_length
     self._train_file = train_file
     self._num_windows = num_windows
+    self._version_2 = version_2_with_negative
+
+  @property
+  def config(self) -> BertConfig:
+    """See `Task`."""
+    return self._config
+
+  @property
+  def features(self) -> dict[str, FeatureRole]:
+    """See `Task`."""
+    place = FeatureRole(limit=self._max_seq_length)
+    return {
+      **encoder_features(self._config),
+      "start_positions": place,
+      "end_positions": place,
+      "is_impossible": FeatureRole(limit=2, is_label=self._version_2),
+    }
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> SpanModel:
     """See `Task`."""
@@ -99,13 +118,14 @@ def predict_logits(
   model: SpanModel, batches: tf.data.Dataset
 ) -> Iterator[list[tuple[int, np.ndarray, np.ndarray]]]:
   """Yields for every batch a list of (unique_id, start logits [S], end logits [S])."""
-
-  @tf.function(autograph=False, reduce_retracing=True)
-  def compute(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
-    outputs = model(features, training=False)
-    return outputs["start_logits"], outputs["end_logits"]
-
   for features in batches:
-    start, end = compute(features)
+    start, end = _span_logits(model, features)
     unique_ids = features["unique_ids"].numpy().tolist()
     yield list(zip(unique_ids, start.numpy(), end.numpy(), strict=True))
+
+
+# Traced once for a model and kind of batch, not anew for every evaluation.
+@tf.function(autograph=False, reduce_retracing=True)
+def _span_logits(model: SpanModel, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+  outputs = model(features, training=False)
+  return outputs["start_logits"], outputs["end_logits"]
