@@ -156,7 +156,7 @@ class BertConfig:
     """Raises UserError where sequences are longer than the position embeddings reach."""
     if max_seq_length > self.max_position_embeddings:
       raise UserError(
-        f"--max_seq_length={max_seq_length} is more than the {self.max_position_embeddings}"
+        f"`max_seq_length={max_seq_length}` is more than the {self.max_position_embeddings}"
         " positions that the model was made for (max_position_embeddings of the config);"
         " lower it"
       )

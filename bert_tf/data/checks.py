@@ -97,7 +97,7 @@ def check_record(data: bytes, spec: FeatureSpec, where: str, limits: dict[str, i
   if _is_unmasked(spec) and _MASKED in example:
     raise UserError(
       f"{where}: expected a whole sequence, as in the records before, found a masked one; give "
-      "records of one kind, made all with --dynamic_masking or all without it"
+      "records of one kind, made all with `dynamic_masking` or all without it"
     )
   for name, field in spec.items():
     if name not in example:
@@ -130,7 +130,7 @@ def _check_values(values: list, name: str, field: Field, where: str) -> None:
     return
   flag = "max_predictions_per_seq" if name.startswith("masked_lm_") else "max_seq_length"
   remedy = (
-    f"; pass --{flag}={len(values)} or create the records again with --{flag}={field.size}"
+    f"; pass `{flag}={len(values)}` or create the records again with `{flag}={field.size}`"
     if field.length is not None and field.length > 1
     else "; create the records again"
   )
@@ -186,7 +186,7 @@ def pretraining_spec(
   if len(kinds) > 1:
     raise UserError(
       f"expected records of one kind, found masked ones in {kinds[True]} and whole sequences in"
-      f" {kinds[False]}; give files made all with --dynamic_masking or all without it"
+      f" {kinds[False]}; give files made all with `dynamic_masking` or all without it"
     )
   if True in kinds:
     return pretraining(max_seq_length, max_predictions_per_seq)
@@ -208,7 +208,7 @@ def _is_masked(data: bytes, where: str, dynamic_masking: bool) -> bool:
     )
   if not dynamic_masking:
     raise UserError(
-      f"{where}: expected masked records, found whole sequences; pass --dynamic_masking, or create "
+      f"{where}: expected masked records, found whole sequences; pass `dynamic_masking`, or create "
       "the records without it"
     )
   return False

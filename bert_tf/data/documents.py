@@ -180,9 +180,9 @@ def check_case(files: Sequence[str], tokenizer: Tokenizer) -> None:
   capitals = [word for word in words if word != word.lower()]
   if len(capitals) > _SHARE_OF_CAPITALS * len(words):
     raise UserError(
-      "expected a vocabulary and a --do_lower_case that agree, found --do_lower_case=False with a"
+      "expected a vocabulary and a `do_lower_case` that agree, found `do_lower_case=False` with a"
       f" vocabulary without capitals and a text that has them, such as {capitals[0]!r:.40}, which"
-      " would become [UNK]; pass --do_lower_case=True, or the vocabulary of a cased model"
+      " would become [UNK]; pass `do_lower_case=True`, or the vocabulary of a cased model"
     )
 
 

@@ -152,8 +152,8 @@ def warn_about_predictions(options: InstanceOptions) -> None:
   found = options.max_predictions_per_seq
   if found < wanted:
     logging.getLogger(__name__).warning(
-      "--max_predictions_per_seq=%d cuts the %d predictions that %g of %d pieces would be; "
-      "pass --max_predictions_per_seq=%d to have them all",
+      "`max_predictions_per_seq`=%d cuts the %d predictions that %g of %d pieces would be; "
+      "pass `max_predictions_per_seq`=%d to have them all",
       found,
       wanted,
       options.masked_lm_prob,

@@ -10,7 +10,7 @@ from bert_tf.errors import UserError
 from bert_tf.files import refuse_overwriting
 
 
-def input_files(patterns: str, what: str = "--input_file") -> list[str]:
+def input_files(patterns: str, what: str = "`input_file`") -> list[str]:
   """Expands a comma-separated list of paths and globs, each in sorted order.
 
   Args:
@@ -56,7 +56,7 @@ def _listed(paths: list[str]) -> str:
   return ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
 
 
-def output_files(names: str, inputs: list[str], what: str = "--output_file") -> list[str]:
+def output_files(names: str, inputs: list[str], what: str = "`output_file`") -> list[str]:
   """Splits a comma-separated list of files to write, before any work is done for them.
 
   Raises:
@@ -66,7 +66,7 @@ def output_files(names: str, inputs: list[str], what: str = "--output_file") -> 
   result = [name.strip() for name in (names or "").split(",") if name.strip()]
   if not result:
     raise UserError(f"{what}: expected one or more comma-separated names, found none")
-  refuse_overwriting({what: result}, {"--input_file": inputs})
+  refuse_overwriting({what: result}, {"`input_file`": inputs})
   taken = set()
   for path in result:
     place = os.path.realpath(path)

@@ -41,10 +41,10 @@ class InstanceOptions:
       ("dupe_factor", 1),
     ):
       if getattr(self, name) < least:
-        raise UserError(f"--{name}: expected at least {least}, found {getattr(self, name)}")
+        raise UserError(f"`{name}`: expected at least {least}, found {getattr(self, name)}")
     for name in ("masked_lm_prob", "short_seq_prob"):
       if not 0 <= getattr(self, name) <= 1:
-        raise UserError(f"--{name}: expected a number from 0 to 1, found {getattr(self, name)}")
+        raise UserError(f"`{name}`: expected a number from 0 to 1, found {getattr(self, name)}")
 
   @property
   def max_num_tokens(self) -> int:

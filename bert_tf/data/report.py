@@ -83,7 +83,7 @@ class TokenizationReport:
 
     Args:
       noun: what a text is called here, in the plural.
-      limit: the flag that texts are cut at, such as "--max_seq_length=128"; none if they are not.
+      limit: the flag that texts are cut at, such as "`max_seq_length=128`"; none if they are not.
       of_unknown: whether unknown pieces were counted.
     """
     parts = [f"{self.texts:,} {noun} of {self.pieces:,} pieces"]
@@ -110,7 +110,7 @@ class TokenizationReport:
     if self.unknown_share > _MUCH_UNKNOWN:
       _logger.warning(
         "%s: %s of the pieces are %s, of which a model learns nothing; are vocabulary and"
-        " --do_lower_case those of the text's language?",
+        " `do_lower_case` those of the text's language?",
         what,
         percent(self.unknown_share),
         UNKNOWN,
@@ -189,7 +189,7 @@ class CorpusReport:
   def log(self, max_seq_length: int) -> None:
     """Says what was read and cut, and warns of layouts that make poor records."""
     _logger.info("Read %d documents: %s", self.documents, self.lines.summary("lines"))
-    limit = f"--max_seq_length={max_seq_length}"
+    limit = f"`max_seq_length={max_seq_length}`"
     _logger.info("Made %s", self.sequences.summary("sequences", limit, of_unknown=False))
     self.lines.warn_of_unknown("the text")
     lines = max(self.lines.texts, 1)
@@ -208,7 +208,7 @@ class CorpusReport:
       )
     elif self.long_lines > _MANY * lines:
       _logger.warning(
-        "%s of the lines have more pieces than a sequence of --max_seq_length=%d takes: write one"
+        "%s of the lines have more pieces than a sequence of `max_seq_length`=%d takes: write one"
         " sentence a line",
         percent(self.long_lines / lines),
         max_seq_length,

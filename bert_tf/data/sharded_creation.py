@@ -65,7 +65,7 @@ class ScaleOptions:
 
   def __post_init__(self) -> None:
     if self.num_workers < 1:
-      raise UserError(f"--num_workers: expected at least 1, found {self.num_workers}")
+      raise UserError(f"`num_workers`: expected at least 1, found {self.num_workers}")
     if self.shard_bytes < 1 << 16:
       raise UserError(f"shards: expected at least 64 kB of text, found {self.shard_bytes} bytes")
 
@@ -124,14 +124,14 @@ def create_shards(
       was begun with other flags or files; a worker that was killed.
   """
   logger = logging.getLogger(__name__)
-  check_writable(output_file, "--output_file")
+  check_writable(output_file, "`output_file`")
   if not job.options.dynamic_masking:
     warn_about_predictions(job.options)
   shards = plan_shards(input_files, scale.shard_bytes)
   paths = [shard_path(output_file, i, len(shards)) for i in range(len(shards))]
   written = [*paths, f"{output_file}.plan.json", f"{output_file}.lock"]
   refuse_overwriting(
-    {"--output_file": written}, {"--input_file": input_files, "--vocab_file": [job.vocab_file]}
+    {"`output_file`": written}, {"`input_file`": input_files, "`vocab_file`": [job.vocab_file]}
   )
   with _lock(output_file):
     _check_plan(output_file, _plan(input_files, job, scale, len(shards)))
@@ -203,7 +203,7 @@ def _run(
     except futures.process.BrokenProcessPool as error:
       raise UserError(
         "a worker process was killed, most likely for lack of memory; start again with fewer "
-        "--num_workers: complete shards are kept"
+        "`num_workers`: complete shards are kept"
       ) from error
     finally:
       stop.set()
@@ -352,7 +352,7 @@ def _check_plan(output_file: str, plan: dict[str, Any]) -> None:
   if not os.path.exists(path):
     raise UserError(
       f"{path}: expected the plan of the shards that are there ({len(shards)}, such as"
-      f" {shards[0]}), found none, so nothing tells what they hold; give another --output_file, or"
+      f" {shards[0]}), found none, so nothing tells what they hold; give another `output_file`, or"
       " remove the shards"
     )
   with open(path, encoding="utf-8") as file:
@@ -366,7 +366,7 @@ def _check_plan(output_file: str, plan: dict[str, Any]) -> None:
   if different:
     raise UserError(
       f"{path}: expected shards of the same run, found one with other {', '.join(different)}"
-      f" ({_difference(different[0], found, plan)}); give another --output_file, or remove that"
+      f" ({_difference(different[0], found, plan)}); give another `output_file`, or remove that"
       " plan and its shards"
     )
 

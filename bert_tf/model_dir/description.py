@@ -131,7 +131,7 @@ def read_config(beside: Beside, given: str | None = None) -> BertConfig:
 def _nothing_beside(flag: str, names: str, beside: Beside) -> UserError:
   looked = f" (looked for {names} in {beside.directories[0]!r})" if beside.directories else ""
   return UserError(
-    f"--{flag}: expected a file, or an --init_checkpoint that has one beside it, found neither;"
+    f"`{flag}`: expected a file, or an `init_checkpoint` that has one beside it, found neither;"
     f" name it{looked}"
   )
 
@@ -183,7 +183,7 @@ def _compare_vocabularies(
   where = found.vocab_file or beside.directories[0]
   if len(tokens) != len(found.tokens):
     raise UserError(
-      f"--vocab_file={given}: expected the {len(found.tokens)} tokens of the vocabulary beside"
+      f"`vocab_file={given}`: expected the {len(found.tokens)} tokens of the vocabulary beside"
       f" the weights ({where}), found {len(tokens)}; leave the flag out, or give the weights that"
       " belong to it"
     )
@@ -193,7 +193,7 @@ def _compare_vocabularies(
       continue
     if not re.fullmatch(r"\[unused\d+\]", theirs):
       raise UserError(
-        f"--vocab_file={given}: expected the vocabulary beside the weights ({where}), found"
+        f"`vocab_file={given}`: expected the vocabulary beside the weights ({where}), found"
         f" {ours!r} in place of {theirs!r} (id {number}); leave the flag out, or give the weights"
         " that belong to it"
       )
@@ -211,7 +211,7 @@ def _with_case(found: SavedTokenizer, beside: Beside, given: Given) -> StatedSet
   said = found.stated.get("do_lower_case")
   if said is not None and given.do_lower_case not in (None, said):
     raise UserError(
-      f"expected --do_lower_case={said}, as tokenizer_config.json beside the weights"
+      f"expected `do_lower_case={said}`, as tokenizer_config.json beside the weights"
       f" ({beside.directories[-1]}) says, found {given.do_lower_case}; leave the flag out, or"
       " correct the file"
     )

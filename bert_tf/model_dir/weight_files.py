@@ -80,6 +80,6 @@ def newest(output_dir: str, takes_best: bool, init_checkpoint: str | None = None
   if init_checkpoint:
     return init_checkpoint
   raise UserError(
-    f"expected a checkpoint in --output_dir ({output_dir}), found none; train first, or give"
-    " --init_checkpoint"
+    f"expected a checkpoint in `output_dir` ({output_dir}), found none; train first, or give"
+    " `init_checkpoint`"
   )

@@ -76,11 +76,11 @@ class FineTuningOptions:
   def __post_init__(self) -> None:
     if not (self.do_train or self.do_eval or self.do_predict):
       raise UserError(
-        "expected --do_train, --do_eval or --do_predict, found none; give at least one"
+        "expected `do_train`, `do_eval` or `do_predict`, found none; give at least one"
       )
     for name in ("eval_batch_size", "predict_batch_size"):
       if getattr(self, name) < 1:
-        raise UserError(f"--{name}: expected at least 1, found {getattr(self, name)}")
+        raise UserError(f"`{name}`: expected at least 1, found {getattr(self, name)}")
 
   def wants(self, split: str) -> bool:
     """Whether the run was told to do something with a split."""
@@ -417,13 +417,13 @@ def steps_of_epochs(
     UserError: not a single step, or a warmup_proportion outside [0, 1].
   """
   if batch_size < 1:
-    raise UserError(f"--train_batch_size: expected at least 1, found {batch_size}")
+    raise UserError(f"`train_batch_size`: expected at least 1, found {batch_size}")
   if not 0 <= warmup_proportion <= 1:
-    raise UserError(f"--warmup_proportion: expected 0 to 1, found {warmup_proportion}")
+    raise UserError(f"`warmup_proportion`: expected 0 to 1, found {warmup_proportion}")
   steps = int(num_examples / batch_size * num_epochs)
   if steps < 1:
     raise UserError(
       f"expected at least one training step, found {num_examples} examples x {num_epochs} epochs"
-      f" / a batch of {batch_size}; lower --train_batch_size or raise --num_train_epochs"
+      f" / a batch of {batch_size}; lower `train_batch_size` or raise `num_train_epochs`"
     )
   return steps, int(steps * warmup_proportion)

@@ -55,14 +55,14 @@ def validate_case_matches_checkpoint(
   """
   lower_case = _case_by_name(init_checkpoint)
   if lower_case is not None and lower_case != do_lower_case:
-    raise _case_error(do_lower_case, f"--init_checkpoint={init_checkpoint}")
+    raise _case_error(do_lower_case, f"`init_checkpoint={init_checkpoint}`")
   lower_case = None if vocab is None else case_of_vocabulary(vocab)
   if do_lower_case and lower_case is False:
     raise _case_error(do_lower_case, "a vocabulary with capitals throughout")
   if not do_lower_case and lower_case:
     warnings.warn(
-      "--do_lower_case=False, but the vocabulary has no capitals to speak of: words with one become"
-      " [UNK]; pass --do_lower_case=True unless the text is lower case already"
+      "`do_lower_case=False,` but the vocabulary has no capitals to speak of: words with one become"
+      " [UNK]; pass `do_lower_case=True` unless the text is lower case already"
     )
 
 
@@ -80,6 +80,6 @@ def _case_by_name(init_checkpoint: str | None) -> bool | None:
 def _case_error(do_lower_case: bool, found: str) -> UserError:
   kind = "keeps case" if do_lower_case else "is lower case"
   return UserError(
-    f"expected a model and a --do_lower_case that agree, found --do_lower_case={do_lower_case}"
-    f" with {found}, which {kind}; pass --do_lower_case={not do_lower_case}, or another model"
+    f"expected a model and a `do_lower_case` that agree, found `do_lower_case={do_lower_case}`"
+    f" with {found}, which {kind}; pass `do_lower_case={not do_lower_case}`, or another model"
   )

@@ -56,7 +56,7 @@ class ClassificationData(TaskData):
     self._max_seq_length = weights.max_seq_length or self.default_max_seq_length
     if self._max_seq_length < 3:
       raise UserError(
-        "--max_seq_length: expected at least 3 ([CLS], [SEP] and text), found"
+        "`max_seq_length`: expected at least 3 ([CLS], [SEP] and text), found"
         f" {self._max_seq_length}"
       )
     self._config, self._tokenizer = weights.config, weights.full_tokenizer()
@@ -86,12 +86,12 @@ class ClassificationData(TaskData):
     """Raises UserError where the weights are not of this kind of task, or of other labels."""
     if weights.head not in (None, self._processor.task_type):
       raise UserError(
-        f"expected --task_type={weights.head}, as lies beside the weights, found"
+        f"expected `task_type={weights.head}`, as lies beside the weights, found"
         f" {self._processor.task_type}; leave the flag out, or train on this task"
       )
     given = self._task.table.labels
     if given and weights.labels and (found := labels.difference(given, weights.labels)):
-      raise UserError(f"--labels: expected those of the weights, found {found}; leave the flag out")
+      raise UserError(f"`labels`: expected those of the weights, found {found}; leave the flag out")
 
   @property
   def num_train_examples(self) -> int:
@@ -104,7 +104,7 @@ class ClassificationData(TaskData):
       found = list(self._processor.examples(split))
       if not found:
         raise UserError(
-          f"--data_dir: expected examples in the {split} set of {self._task.task_name} in"
+          f"`data_dir`: expected examples in the {split} set of {self._task.task_name} in"
           f" {self._task.data_dir}, found none; the file holds a header and no row for this task"
         )
       for example in found:
@@ -120,7 +120,7 @@ class ClassificationData(TaskData):
     length = self._max_seq_length
     for example in examples:
       yield convert_example(example, self._encoder, length, self._tokenizer, report).to_record()
-    report.log(f"{split} set", self.unit, f"--max_seq_length={length}")
+    report.log(f"{split} set", self.unit, f"`max_seq_length={length}`")
 
   def create_task(
     self, train_file: str | None, num_records: int | None, **options: Any

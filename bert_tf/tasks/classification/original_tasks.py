@@ -110,8 +110,8 @@ class XnliProcessor(OriginalProcessor):
       ]
     if split == "test":
       raise UserError(
-        "--do_predict: expected a task with a test set, found xnli, for which the original reads"
-        " none; use --task_name=table with --test_file"
+        "`do_predict`: expected a task with a test set, found xnli, for which the original reads"
+        " none; use `task_name=table` with `test_file`"
       )
     return [
       InputExample(f"dev-{i}", row[6], row[7], row[1], where)

@@ -48,7 +48,7 @@ class DataProcessor(abc.ABC):
     """Args: `data_dir`, where the files of the task are."""
     if data_dir is None or not os.path.isdir(data_dir):
       found = "none" if data_dir is None else f"nothing at {data_dir!r}"
-      raise UserError(f"--data_dir: expected a directory, found {found}")
+      raise UserError(f"`data_dir`: expected a directory, found {found}")
     self._data_dir: str | None = data_dir
     self._known: dict[str, list[InputExample]] = {}
 
@@ -96,7 +96,7 @@ class DataProcessor(abc.ABC):
     if name := text_of_labels(examples, set(self.labels())):
       raise UserError(
         f"{examples[0].where}: expected a text, found a label, {getattr(examples[0], name)!r}, as"
-        " in all rows; is it the file of another split? For other columns use --task_name=table"
+        " in all rows; is it the file of another split? For other columns use `task_name=table`"
       )
 
   def _rows(self, name: str, layout: Layout) -> Iterable[tuple[int, str, tables.Row]]:

@@ -85,7 +85,7 @@ class TableProcessor(DataProcessor):
     self._labels = list(options.labels or self._columns or known_labels)
     if self._columns and known_labels and set(known_labels) != set(self._labels):
       raise UserError(
-        f"--label_column: expected the labels of the training, {', '.join(known_labels)}, found"
+        f"`label_column`: expected the labels of the training, {', '.join(known_labels)}, found"
         f" {', '.join(self._labels)}; name the same columns"
       )
     if self._columns and known_labels:
@@ -101,14 +101,14 @@ class TableProcessor(DataProcessor):
       _warn_of_numbers(self._labels)
       if self.task_type == MULTILABEL and found and found <= _FLAGS:
         raise UserError(
-          f"--label_column={self._options.label_column}: expected names of labels, found"
+          f"`label_column={self._options.label_column}`: expected names of labels, found"
           f" {' and '.join(self._labels)} only; name one column for each label, between commas, or"
-          " give --labels if these are the names"
+          " give `labels` if these are the names"
         )
     if len(self._labels) < 2:
       raise UserError(
         f"expected at least two labels, found {self._labels or 'none'} in the training data; check"
-        " --label_column, or give --labels"
+        " `label_column`, or give `labels`"
       )
     return self._labels
 
@@ -147,15 +147,15 @@ class TableProcessor(DataProcessor):
       _, values = next(iter(tables.read_table(path, columns, header=False)))
       if values[2] in counts:
         logging.warning(
-          "%s: line 1 is left out as names of columns (--header), but holds a label, %r; is it an"
-          " example? Then pass --noheader",
+          "%s: line 1 is left out as names of columns (`header`), but holds a label, %r; is it an"
+          " example? Then pass `header=False`",
           path,
           values[2],
         )
     elif self._options.header is None and len(examples) > 2 and counts[examples[0].label] == 1:
       logging.warning(
         "%s: line 1 is taken for an example, but its label, %r, occurs nowhere else; are these the"
-        " names of columns? Then pass --header",
+        " names of columns? Then pass `header=True`",
         path,
         examples[0].label,
       )
@@ -195,7 +195,7 @@ class TableProcessor(DataProcessor):
       if isinstance(value, list) and any(self._options.label_separator in str(p) for p in parts):
         raise UserError(
           f"{where}: expected labels without {self._options.label_separator!r}, found {value};"
-          " give another --label_separator"
+          " give another `label_separator`"
         )
       return self._options.label_separator.join(str(part) for part in parts)
     label = str(value).strip()
@@ -214,15 +214,15 @@ class TableProcessor(DataProcessor):
       return inside if os.path.exists(inside) and not os.path.exists(given) else given
     if self._data_dir is None:
       raise UserError(
-        f"--data_dir: expected a directory with a file {split}.tsv, {split}.csv or {split}.jsonl,"
-        f" found none; give it, or name the file with --{split}_file"
+        f"`data_dir`: expected a directory with a file {split}.tsv, {split}.csv or {split}.jsonl,"
+        f" found none; give it, or name the file with `{split}_file`"
       )
     pattern = os.path.join(glob.escape(self._data_dir), f"{split}.*")
     found = [p for p in sorted(glob.glob(pattern)) if p.endswith((".tsv", ".csv", ".jsonl"))]
     if len(found) != 1:
-      remedy = f"name it with --{split}_file"
+      remedy = f"name it with `{split}_file`"
       if split == "train":
-        remedy += ", or name the labels with --labels if you do not train"
+        remedy += ", or name the labels with `labels` if you do not train"
       raise UserError(
         f"expected one file {split}.tsv, {split}.csv or {split}.jsonl in {self._data_dir}, found"
         f" {', '.join(map(os.path.basename, found)) or 'none'}; {remedy}"
@@ -233,15 +233,15 @@ class TableProcessor(DataProcessor):
 def _check_options(options: TableOptions) -> None:
   if options.task_type not in TASK_TYPES:
     raise UserError(
-      f"--task_type: expected one of {', '.join(TASK_TYPES)}, found {options.task_type!r}"
+      f"`task_type`: expected one of {', '.join(TASK_TYPES)}, found {options.task_type!r}"
     )
   if options.task_type == MULTILABEL and not options.label_separator:
-    raise UserError("--label_separator: expected a character, found none; give one, such as ;")
+    raise UserError("`label_separator`: expected a character, found none; give one, such as ;")
   if options.task_type == REGRESSION and options.labels:
-    raise UserError("--labels: expected none for a regression; leave them out")
+    raise UserError("`labels`: expected none for a regression; leave them out")
   repeated = [label for label in options.labels if options.labels.count(label) > 1]
   if repeated:
-    raise UserError(f"--labels: expected every label once, found {repeated[0]!r} twice")
+    raise UserError(f"`labels`: expected every label once, found {repeated[0]!r} twice")
 
 
 def _columns_of_labels(options: TableOptions) -> dict[str, str]:
@@ -258,18 +258,18 @@ def _columns_of_labels(options: TableOptions) -> dict[str, str]:
   names = list(options.labels or parts)
   if numbers and not options.labels:
     raise UserError(
-      f"--label_column={options.label_column}: expected names for these columns, found none; name"
-      " the labels with --labels, in the same order"
+      f"`label_column={options.label_column}`: expected names for these columns, found none; name"
+      " the labels with `labels`, in the same order"
     )
   if len(names) != len(parts) or len(set(parts)) < len(parts):
     raise UserError(
-      f"--label_column: expected {len(names)} columns, each once, one for each label, found"
+      f"`label_column`: expected {len(names)} columns, each once, one for each label, found"
       f" {options.label_column}"
     )
   wrong = [name for name in names if options.label_separator in name]
   if wrong:
     raise UserError(
-      f"--label_separator: expected what is in no label, found {options.label_separator!r}, which"
+      f"`label_separator`: expected what is in no label, found {options.label_separator!r}, which"
       f" is in {wrong[0]!r}; give another"
     )
   return dict(zip(names, parts, strict=True))
@@ -288,7 +288,7 @@ def _is_set(value: Any, column: str, where: str) -> bool:
 def _name(value: Any, where: str) -> str:
   """What names an example; of JSON it may be a number."""
   if not isinstance(value, str | int | float) or isinstance(value, bool):
-    raise UserError(f"{where}: expected a name for --id_column, found {value!r}")
+    raise UserError(f"{where}: expected a name for `id_column`, found {value!r}")
   return str(value)
 
 
@@ -304,7 +304,7 @@ def _warn_of_numbers(labels: Sequence[str]) -> None:
     if any(float(label) != int(float(label)) for label in labels):
       logging.warning(
         "%d labels, which all are numbers, such as %s: are they to be predicted as numbers? Then"
-        " give --task_type=regression",
+        " give `task_type=regression`",
         len(labels),
         labels[0],
       )
@@ -334,8 +334,8 @@ def create_processor(
     return TableProcessor(data_dir, options, known_labels)
   if name not in PROCESSORS:
     raise UserError(
-      f"--task_name: expected one of {', '.join([*PROCESSORS, TABLE])}, found {task_name!r}; any"
-      " TSV, CSV or JSON-lines file is read with --task_name=table"
+      f"`task_name`: expected one of {', '.join([*PROCESSORS, TABLE])}, found {task_name!r}; any"
+      " TSV, CSV or JSON-lines file is read with `task_name=table`"
     )
   if name == "xnli":
     return XnliProcessor(data_dir, xnli_language)

@@ -93,10 +93,10 @@ class NerData(TaskData):
       given = labels.read_file(path)
       if known and (found := labels.difference(given, known)):
         raise UserError(
-          f"--labels_file={path}: expected the labels of the weights, found {found}; leave the flag"
+          f"`labels_file={path}`: expected the labels of the weights, found {found}; leave the flag"
           " out"
         )
-      return given, f"--labels_file={path}"
+      return given, f"`labels_file={path}`"
     if known:
       return tuple(known), "the labels beside the weights"
     train = self._sentences(TRAIN)

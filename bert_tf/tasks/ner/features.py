@@ -67,12 +67,12 @@ class SentenceEncoder:
     self._room = max_seq_length - _NUM_SPECIAL_TOKENS
     if self._room < 1:
       raise UserError(
-        f"--max_seq_length: expected at least 3 ([CLS], [SEP] and text), found {max_seq_length}"
+        f"`max_seq_length`: expected at least 3 ([CLS], [SEP] and text), found {max_seq_length}"
       )
     self._stride = max(1, self._room // 2) if doc_stride is None else doc_stride
     if not 1 <= self._stride <= self._room:
       raise UserError(
-        f"--doc_stride: expected 1 to {self._room} (--max_seq_length without [CLS] and [SEP]),"
+        f"`doc_stride`: expected 1 to {self._room} (`max_seq_length` without [CLS] and [SEP]),"
         f" found {self._stride}"
       )
     self._ids = {label: index for index, label in enumerate(self.labels)}
@@ -98,7 +98,7 @@ class SentenceEncoder:
       if tag not in self._ids:
         raise UserError(
           f"{sentence.where(index)}: expected a tag of {', '.join(self.labels)}, found {tag!r};"
-          " correct it, or name all tags in a --labels_file before you train"
+          " correct it, or name all tags in a `labels_file` before you train"
         )
 
   def windows(self, sentence: Sentence) -> Iterator[Window]:

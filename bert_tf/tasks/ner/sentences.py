@@ -73,7 +73,7 @@ def find_file(data_dir: str | None, split: str, given: str | None = None) -> str
   if not data_dir or not os.path.isdir(data_dir):
     found = f"nothing at {data_dir!r}" if data_dir else "none"
     raise UserError(
-      f"--data_dir: expected a directory, found {found}; name it, or the file with --{split}_file"
+      f"`data_dir`: expected a directory, found {found}; name it, or the file with `{split}_file`"
     )
   names = [
     name
@@ -88,7 +88,7 @@ def find_file(data_dir: str | None, split: str, given: str | None = None) -> str
   if len(found) != 1:
     raise UserError(
       f"expected one file such as {split}.txt in {data_dir}, found {', '.join(found) or 'none'};"
-      f" name it with --{split}_file"
+      f" name it with `{split}_file`"
     )
   return os.path.join(data_dir, found[0])
 
@@ -146,7 +146,7 @@ def check_tags(tags: Sequence[str], source: str) -> None:
   if len(tags) < 2 or OUTSIDE not in tags:
     raise UserError(
       f"{source}: expected O and at least one tag of entities, found {', '.join(tags) or 'none'};"
-      " is --label_column right?"
+      " is `label_column` right?"
     )
 
 
@@ -168,7 +168,7 @@ class _Row:
       raise UserError(
         f"{path}: line {number}: expected a word and its tag, found"
         f" {'a single column' if width == 1 else 'both in one column'}; separate them by a tab or"
-        " a space, or correct --token_column and --label_column"
+        " a space, or correct `token_column` and `label_column`"
       )
 
   def _index(self, column: int, flag: str) -> int:
@@ -197,7 +197,7 @@ class _Row:
     if not _TAG.fullmatch(tag):
       raise UserError(
         f"{where}: expected a tag such as O, B-PER or I-PER (E- and S- as in BIOES), found {tag!r};"
-        " correct it, or --label_column"
+        " correct it, or `label_column`"
       )
     return word, tag
 

@@ -132,7 +132,7 @@ def _check_packing(
   if devices.distribution_strategy == "tpu" or devices.tpu_name:
     raise UserError(
       "`pack_sequences`: expected CPUs or GPUs, found a TPU, which needs batches of one shape; make"
-      " records with --short_seq_prob=0 instead"
+      " records with `short_seq_prob=0` instead"
     )
 
 

@@ -100,7 +100,7 @@ class SquadData(TaskData):
     for wanted, name in ((options.do_train, "train_file"), (options.do_predict, "predict_file")):
       if wanted and not getattr(task, name):
         doing = "do_train" if name == "train_file" else "do_predict"
-        raise UserError(f"--{doing}: expected --{name}, found none; give a SQuAD JSON file")
+        raise UserError(f"`{doing}`: expected `{name}`, found none; give a SQuAD JSON file")
     self._read: dict[str, list[SquadExample]] = {}
     self._answers = None
     if task.predict_file and options.do_predict:
@@ -130,7 +130,7 @@ class SquadData(TaskData):
     warn_of_gaps(*lengths)
     for name in ("n_best_size", "max_answer_length"):
       if (value := getattr(self.prediction, name)) < 1:
-        raise UserError(f"--{name}: expected at least 1, found {value}")
+        raise UserError(f"`{name}`: expected at least 1, found {value}")
     self.run_settings = {
       "doc_stride": self.doc_stride,
       "max_query_length": self.max_query_length,
@@ -155,7 +155,7 @@ class SquadData(TaskData):
       path = self._task.train_file if split == TRAIN else self._task.predict_file
       if not path or (split != TRAIN and self._answers is None and not self._options.do_predict):
         raise UserError(
-          "--eval_steps: expected --do_predict and a --predict_file with answers, found none"
+          "`eval_steps`: expected `do_predict` and a `predict_file` with answers, found none"
         )
       version_2 = self.prediction.version_2_with_negative
       found = read_squad_examples(path, split == TRAIN, version_2)
@@ -204,7 +204,7 @@ class SquadData(TaskData):
     """See `TaskData`; the official ones."""
     if self._answers is None:
       raise UserError(
-        "--eval_steps: expected --do_predict and a --predict_file with answers, found none"
+        "`eval_steps`: expected `do_predict` and a `predict_file` with answers, found none"
       )
     return self._scores(self._predictions(answers))
 

@@ -137,8 +137,8 @@ def check_lengths(max_seq_length: int, doc_stride: int, max_query_length: int) -
   if room < 1:
     raise UserError(
       f"max_seq_length ({max_seq_length}) must be greater than max_query_length"
-      f" ({max_query_length}) + 3 to leave room for the context; raise --max_seq_length to at"
-      f" least {max_query_length + _NUM_SPECIAL_TOKENS + 1} or lower --max_query_length"
+      f" ({max_query_length}) + 3 to leave room for the context; raise `max_seq_length` to at"
+      f" least {max_query_length + _NUM_SPECIAL_TOKENS + 1} or lower `max_query_length`"
     )
 
 
@@ -228,7 +228,7 @@ class SquadReport:
 
   def log(self, what: str, max_query_length: int) -> None:
     """Logs both; `what` names the set."""
-    self.questions.log(what, "questions", f"--max_query_length={max_query_length}")
+    self.questions.log(what, "questions", f"`max_query_length={max_query_length}`")
     self.contexts.log(what, "contexts")
 
 

@@ -60,7 +60,7 @@ def read_examples(path: str) -> Iterator[InputExample]:
   Raises:
     UserError: no such file, or a line that is no UTF-8.
   """
-  existing_file(path, "--input_file")
+  existing_file(path, "`input_file`")
   with open(path, "rb") as file:
     for index, line in enumerate(file):
       try:
@@ -93,7 +93,7 @@ def convert_examples_to_features(
   """
   if max_seq_length < 3:
     raise UserError(
-      f"expected --max_seq_length of at least 3 ([CLS], [SEP] and the text), found {max_seq_length}"
+      f"expected `max_seq_length` of at least 3 ([CLS], [SEP] and the text), found {max_seq_length}"
     )
   counted = TokenizationReport() if report is None else report
   return (_features_of(example, tokenizer, max_seq_length, counted) for example in examples)
@@ -134,13 +134,13 @@ def parse_layers(layers: str, num_hidden_layers: int) -> list[int]:
     indexes = [int(layer) for layer in layers.split(",")]
   except ValueError as error:
     raise UserError(
-      f"--layers: expected integers with commas between them, found {layers!r};"
+      f"`layers`: expected integers with commas between them, found {layers!r};"
       " -1 is the last layer"
     ) from error
   for index in indexes:
     if not -num_hidden_layers <= index < num_hidden_layers:
       raise UserError(
-        f"--layers: expected layers from {-num_hidden_layers} to {num_hidden_layers - 1} of a model"
+        f"`layers`: expected layers from {-num_hidden_layers} to {num_hidden_layers - 1} of a model"
         f" with {num_hidden_layers} layers, found {index} in {layers!r}"
       )
   return indexes
