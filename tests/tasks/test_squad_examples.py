@@ -129,7 +129,7 @@ BAD = [
   ('{"version": "1.1"', "a.json: line 1, column 18"),
   ("[" * 100000, "too deeply nested"),
   ([], "expected a JSON object .* found a list"),
-  ({"version": "1.1"}, "key 'data', found 'version'; put the list of articles"),
+  ({"version": "1.1"}, "key 'data', found 'version'; add 'data', the list of articles"),
   ({}, "key 'data', found no keys"),
   ({"data": []}, "at least one question"),
   ({"version": "1.1", "data": {}}, "'data' to be a list of articles, found a dict"),

@@ -159,8 +159,8 @@ def load_squad(path: str) -> dict[str, Any]:
   if "data" not in squad:
     found = ", ".join(map(repr, list(squad)[:5])) or "no keys"
     raise UserError(
-      f"{path}: expected a SQuAD file with the key 'data', found {found}; put the list of articles"
-      " under 'data'"
+      f"{path}: expected a SQuAD file with the key 'data', found {found}; add 'data', the list of"
+      " articles"
     )
   if not isinstance(squad["data"], list):
     raise UserError(
