@@ -23,8 +23,10 @@ SQUAD = {
     "paragraphs": [{
       "context": "The river is wide and the queen is old.",
       "qas": [
-        {"id": "a", "question": "What is wide?", "answers": [{"text": "The river", "answer_start": 0}]},
-        {"id": "b", "question": "Who is old?", "answers": [{"text": "the queen", "answer_start": 22}]},
+        {"id": "a", "question": "What is wide?",
+         "answers": [{"text": "The river", "answer_start": 0}]},
+        {"id": "b", "question": "Who is old?",
+         "answers": [{"text": "the queen", "answer_start": 22}]},
       ],
     }],
   }],
@@ -43,19 +45,22 @@ def contents(directory: pathlib.Path) -> dict[str, bytes]:
 def data(tmp_path_factory):
   root = tmp_path_factory.mktemp("data")
   for name, text in (
-    ("train.tsv", TRAIN), ("dev.tsv", TRAIN), ("test.tsv", TEST), ("other.tsv", OTHER),
-    ("train.txt", NER), ("valid.txt", NER), ("test.txt", NER), ("squad.json", json.dumps(SQUAD)),
+    ("classifier/train.tsv", TRAIN), ("classifier/test.tsv", TEST), ("other/train.tsv", OTHER),
+    ("ner/train.txt", NER), ("ner/test.txt", NER), ("squad/squad.json", json.dumps(SQUAD)),
   ):  # fmt: skip
+    (root / name).parent.mkdir(exist_ok=True)
     (root / name).write_text(text, encoding="utf-8")
   return root
 
 
 def flags_of(kind: str, golden, data, output_dir, **more):
   own = {
-    "classifier": {"task_name": "table", "data_dir": str(data)},
-    "ner": {"data_dir": str(data)},
-    "squad": {"train_file": f"{data}/squad.json", "predict_file": f"{data}/squad.json"},
-  }[kind]
+    "classifier": {"task_name": "table", "data_dir": f"{data}/classifier"},
+    "ner": {"data_dir": f"{data}/ner"},
+    "squad": {
+      "train_file": f"{data}/squad/squad.json", "predict_file": f"{data}/squad/squad.json",
+    },
+  }[kind]  # fmt: skip
   return {
     "vocab_file": str(golden / "vocab.txt"),
     "bert_config_file": str(golden / "bert_config.json"),
@@ -132,13 +137,11 @@ def test_predictions_from_a_checkpoint_need_no_more_than_a_test_file(
   kind, trained, golden, data, tmp_path
 ):
   """Labels, vocabulary, case, lengths and strides are those of the weights."""
-  alone = tmp_path / "alone"
-  alone.mkdir()
-  for name in ("test.tsv", "test.txt", "squad.json"):
-    shutil.copy(data / name, alone)
-  run = predict(kind, trained, golden, alone, tmp_path / "out", **(
-    {"train_file": None} if kind == "squad" else {}
-  ))  # fmt: skip
+  alone = shutil.copytree(data, tmp_path / "alone")
+  for path in (alone / "classifier" / "train.tsv", alone / "ner" / "train.txt"):
+    path.unlink()
+  more = {"train_file": None} if kind == "squad" else {}
+  run = predict(kind, trained, golden, alone, tmp_path / "out", **more)
   assert run.about.max_seq_length == 48
   if kind == "classifier":
     lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
@@ -149,10 +152,8 @@ def test_predictions_from_a_checkpoint_need_no_more_than_a_test_file(
 
 def test_a_training_file_beside_the_test_file_names_no_labels(trained, golden, data, tmp_path):
   """Answers had the names of whatever lay in --data_dir."""
-  other = tmp_path / "other"
-  other.mkdir()
-  shutil.copy(data / "other.tsv", other / "train.tsv")
-  shutil.copy(data / "test.tsv", other / "test.tsv")
+  other = shutil.copytree(data, tmp_path / "other")
+  shutil.copy(data / "other" / "train.tsv", other / "classifier")
   run = predict("classifier", trained, golden, other, tmp_path / "out")
   assert run.about.labels == ("xerus", "yak", "zebra")
 
@@ -160,12 +161,12 @@ def test_a_training_file_beside_the_test_file_names_no_labels(trained, golden, d
 CONTRADICTIONS = [
   ("classifier", {"labels": ("zebra", "yak", "xerus")}, "the order zebra,yak,xerus, not xerus,yak"),
   ("classifier", {"labels": ("2", "1", "0")}, "2,1,0, not xerus,yak,zebra"),
-  ("classifier", {"task_type": "multilabel"}, "expected `task_type=classification`, as lies beside"),
+  ("classifier", {"task_type": "multilabel"}, "expected `task_type=classification`, as"),
   ("ner", {"labels_file": "O\nB-PER\nB-LOC\n"}, "the order O,B-PER,B-LOC, not O,B-LOC,B-PER"),
   ("classifier", {"do_lower_case": False}, "expected `do_lower_case=True`, as tokenizer_config"),
   ("ner", {"vocab_file": "swapped"}, "in place of"),
   ("squad", {"vocab_file": "swapped"}, "in place of"),
-  ("squad", {"weights": "classifier"}, "expected the task classification, as what lies beside them"),
+  ("squad", {"weights": "classifier"}, "expected the task classification"),
   ("ner", {"weights": "squad"}, "expected the task question_answering"),
 ]  # fmt: skip
 
@@ -199,8 +200,7 @@ def test_what_contradicts_the_weights_is_refused(
 
 def test_a_fresh_head_on_other_labels(trained, golden, data, tmp_path):
   """A training may have other labels than the checkpoint that it starts from, also as many."""
-  shutil.copy(data / "other.tsv", tmp_path / "train.tsv")
-  flags = flags_of("classifier", golden, tmp_path, tmp_path / "out")
+  flags = flags_of("classifier", golden, data, tmp_path / "out", data_dir=str(data / "other"))
   train("classifier", flags, init_checkpoint=str(trained / "classifier"))
   assert model_dir.describe(str(tmp_path / "out")).labels == ("0", "1", "2")
 
@@ -227,9 +227,7 @@ def test_a_skipped_start_leaves_every_byte(kind, steps, copy, golden, data, capl
   ],
   ids=["case", "length", "vocabulary", "data"],
 )
-def test_another_start_in_a_run_is_refused(
-  kind, changes, message, copy, golden, data, tmp_path
-):
+def test_another_start_in_a_run_is_refused(kind, changes, message, copy, golden, data, tmp_path):
   directory = copy(kind)
   before = contents(directory)
   changes = dict(changes)
@@ -240,9 +238,11 @@ def test_another_start_in_a_run_is_refused(
     changes["vocab_file"] = str(tmp_path / "vocab.txt")
   if changes.pop("data", None):
     data = shutil.copytree(data, tmp_path / "changed")
-    (data / "train.tsv").write_text(TRAIN.replace("car", "bus"), encoding="utf-8")
-    (data / "train.txt").write_text(NER.replace("river", "road"), encoding="utf-8")
-    (data / "squad.json").write_text(json.dumps(SQUAD).replace("wide", "deep"), encoding="utf-8")
+    for name, text in (
+      ("classifier/train.tsv", TRAIN.replace("car", "bus")), ("ner/train.txt", NER + "the\tO\n"),
+      ("squad/squad.json", json.dumps(SQUAD).replace("wide", "deep")),
+    ):  # fmt: skip
+      (data / name).write_text(text, encoding="utf-8")
   with pytest.raises(UserError) as error:
     train(kind, {**flags_of(kind, golden, data, directory), **changes}, steps=4)
   assert message in str(error.value) and "\n" not in str(error.value)
@@ -256,15 +256,24 @@ def test_a_dry_run_writes_nothing(kind, golden, data, tmp_path):
 
 
 def test_a_run_that_failed_before_its_first_step_binds_nobody(golden, data, tmp_path):
-  """Its directory takes the mended command: other labels, case or rate."""
+  """Its directory takes the mended command, also with other labels, lengths and rates."""
+  import numpy as np
+
+  from bert_tf.checkpoints import tf1
+
+  reader = tf1.Reader(str(golden / "tiny_ckpt" / "bert_model.ckpt"))
+  weights = {name: reader.read(name) for name in reader.shapes}
+  weights["bert/pooler/dense/bias"] = np.full([32], np.nan, np.float32)
+  (tmp_path / "nan").mkdir()
+  tf1.write(str(tmp_path / "nan" / "bert_model.ckpt"), weights)
   flags = flags_of("classifier", golden, data, tmp_path / "out")
   with pytest.raises(UserError, match="expected a finite loss and gradient"):
-    train("classifier", flags, learning_rate=1e30, num_steps_that_fail=None) if False else train(
-      "classifier", {**flags, "init_checkpoint": None}, learning_rate=float("1e38"), max_grad_norm=0
-    )
-  shutil.copy(data / "other.tsv", tmp_path / "train.tsv")
-  train("classifier", {**flags, "data_dir": str(tmp_path)}, learning_rate=1e-4)
-  assert model_dir.describe(str(tmp_path / "out")).labels == ("0", "1", "2")
+    train("classifier", flags, init_checkpoint=str(tmp_path / "nan" / "bert_model.ckpt"))
+  assert (tmp_path / "out" / "model.ckpt-0.index").exists()
+  mended = {**flags, "data_dir": str(data / "other"), "max_seq_length": 40}
+  train("classifier", mended, learning_rate=1e-4)
+  about = model_dir.describe(str(tmp_path / "out"))
+  assert (about.labels, about.max_seq_length) == (("0", "1", "2"), 40)
 
 
 def test_raising_the_number_of_steps_goes_on(copy, golden, data, caplog):
