@@ -125,7 +125,7 @@ def example_dataset(
     a tf.data.Dataset of {name: int32 or float32 [batch] or [batch, length]}.
   """
   if isinstance(source, Mapping):
-    examples = _Arrays(source, spec)
+    examples: _Arrays | _RecordFiles = _Arrays(source, spec)
   else:
     examples = _RecordFiles([source] if isinstance(source, str) else source, spec)
   if buckets is None:
