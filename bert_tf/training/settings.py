@@ -89,7 +89,7 @@ def check_number(name: str, value: Any, least: float, most: float | None, *, who
 
 def wrong_number(value: Any, least: float, most: float | None, *, whole: bool) -> str | None:
   """What was expected and found where a value is no number from `least` to `most`."""
-  kind: type = numbers.Integral if whole else numbers.Real
+  kind: Any = numbers.Integral if whole else numbers.Real
   if isinstance(value, bool) or not isinstance(value, kind):
     return f"expected a {'whole ' if whole else ''}number, found {value!r}"
   # Not `value < least`: that would let a NaN pass.

@@ -227,7 +227,9 @@ def test_a_skipped_start_leaves_every_byte(kind, steps, copy, golden, data, capl
   ],
   ids=["case", "length", "vocabulary", "data"],
 )
-def test_another_start_in_a_run_is_refused(kind, changes, message, copy, golden, data, tmp_path):
+def test_another_start_in_a_run_is_refused(
+  kind, changes, message, copy, golden, data, tmp_path
+):
   directory = copy(kind)
   before = contents(directory)
   changes = dict(changes)
