@@ -142,6 +142,8 @@ class _RecordFiles:
     self.files = [os.fspath(path) for path in files]
     self.spec = spec
 
+  # Plain Python, called from what AutoGraph converts; it would warn of functions without source.
+  @tf.autograph.experimental.do_not_convert
   def shard(self, options: ReadOptions) -> tuple[list[str], bool]:
     """The files of this shard, and whether their records still have to be shared out.
 
