@@ -12,7 +12,8 @@ import pytest
 TPU = "use_tpu=False tpu_name tpu_zone gcp_project master num_tpu_cores=8"
 
 # name: a string without default; name*: the same, and required; name=value: the default. The
-# original requires bert_config_file and vocab_file too; here they may lie beside the weights.
+# original requires bert_config_file and vocab_file too, which may lie beside the weights here, and
+# data_dir, which a table does not need whose files are all named.
 ORIGINAL = {
   "create_pretraining_data": """
     input_file* output_file* vocab_file* do_lower_case=True do_whole_word_mask=False
