@@ -50,6 +50,7 @@ def run(
     # absl answers a call for help with exit code 1, as if it had been a mistake.
     asked = any(word.lstrip("-") in _HELP_FLAGS for word in sys.argv[1:] if word.startswith("-"))
     sys.exit(0 if asked and end.code == 1 else end.code)
+  raise AssertionError("absl's run() ends the process")
 
 
 def _checked(main: Callable[[], None]) -> None:

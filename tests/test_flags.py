@@ -12,7 +12,8 @@ import pytest
 TPU = "use_tpu=False tpu_name tpu_zone gcp_project master num_tpu_cores=8"
 
 # name: a string without default; name*: the same, and required; name=value: the default. The
-# original requires bert_config_file and vocab_file too; here they may lie beside the weights.
+# original requires bert_config_file and vocab_file too, which may lie beside the weights here, and
+# data_dir, which a table does not need whose files are all named.
 ORIGINAL = {
   "create_pretraining_data": """
     input_file* output_file* vocab_file* do_lower_case=True do_whole_word_mask=False
@@ -24,7 +25,7 @@ ORIGINAL = {
     learning_rate=5e-5 num_train_steps=100000 num_warmup_steps=10000 save_checkpoints_steps=1000
     iterations_per_loop=1000 max_eval_steps=100 {TPU}""",
   "run_classifier": f"""
-    data_dir* bert_config_file task_name* vocab_file output_dir* init_checkpoint
+    data_dir bert_config_file task_name* vocab_file output_dir* init_checkpoint
     do_lower_case=True max_seq_length=128 do_train=False do_eval=False do_predict=False
     train_batch_size=32 eval_batch_size=8 predict_batch_size=8 learning_rate=5e-5
     num_train_epochs=3.0 warmup_proportion=0.1 save_checkpoints_steps=1000

@@ -125,7 +125,7 @@ def example_dataset(
     a tf.data.Dataset of {name: int32 or float32 [batch] or [batch, length]}.
   """
   if isinstance(source, Mapping):
-    examples = _Arrays(source, spec)
+    examples: _Arrays | _RecordFiles = _Arrays(source, spec)
   else:
     examples = _RecordFiles([source] if isinstance(source, str) else source, spec)
   if buckets is None:
@@ -142,6 +142,8 @@ class _RecordFiles:
     self.files = [os.fspath(path) for path in files]
     self.spec = spec
 
+  # Plain Python, called from what AutoGraph converts; it would warn of functions without source.
+  @tf.autograph.experimental.do_not_convert
   def shard(self, options: ReadOptions) -> tuple[list[str], bool]:
     """The files of this shard, and whether their records still have to be shared out.
 

@@ -11,6 +11,7 @@ from bert_tf.model_dir import Description
 from bert_tf.scripts import training_flags
 from bert_tf.scripts.option_flags import define_float, define_integer
 from bert_tf.tasks.fine_tuning import FineTuning, FineTuningOptions, TaskData, steps_of_epochs
+from bert_tf.training import cluster
 from bert_tf.training.options import DeviceOptions
 
 FLAGS = flags.FLAGS
@@ -101,7 +102,7 @@ def run(
   exporter = training_flags.exporter(fine_tuning.about, static_length)
   if FLAGS.do_train:
     _train(fine_tuning, devices)
-  if FLAGS.dry_run:
+  if FLAGS.dry_run or not cluster.is_chief(devices):
     return
   if "do_eval" in FLAGS and FLAGS.do_eval:
     fine_tuning.evaluate(devices)

@@ -78,17 +78,19 @@ def _shared(options: type) -> list[tuple[str, Setting, dataclasses.Field]]:
 
 
 def _define(flag: str, setting: Setting, field: dataclasses.Field) -> None:
+  default: Any = field.default
   if setting.choices:
-    flags.DEFINE_enum(flag, field.default, list(setting.choices), setting.help)
+    flags.DEFINE_enum(flag, default, list(setting.choices), setting.help)
   elif setting.least is not None:
     define = define_integer if field.type == "int" else define_float
-    define(flag, field.default, setting.help, least=setting.least, most=setting.most)
+    most = MOST_INTEGER if setting.most is None else setting.most
+    define(flag, default, setting.help, least=setting.least, most=most)
   elif field.type == "bool":
-    flags.DEFINE_bool(flag, field.default, setting.help)
+    flags.DEFINE_bool(flag, default, setting.help)
   elif field.type.startswith("tuple"):
     flags.DEFINE_list(flag, [], setting.help)
   else:
-    flags.DEFINE_string(flag, field.default, setting.help)
+    flags.DEFINE_string(flag, default, setting.help)
 
 
 def options_of_flags(options: type[T], **given: Any) -> T:

@@ -82,9 +82,10 @@ def main() -> None:
     max_ngram=FLAGS.max_ngram,
     pack_sequences=FLAGS.pack_sequences,
   )
+  devices = training_flags.device_options()
   training = training_flags.training_options(FLAGS.num_train_steps, FLAGS.num_warmup_steps)
   exporter = training_flags.exporter(pretraining_run.describe(run, training))
-  pretraining_run.run(run, training, training_flags.device_options())
+  pretraining_run.run(run, training, devices)
   if exporter and not FLAGS.dry_run:
     weights = weight_files.newest(FLAGS.output_dir, bool(FLAGS.eval_steps), FLAGS.init_checkpoint)
     logging.info("Exported to %s", exporter.export(weights))

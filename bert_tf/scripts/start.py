@@ -33,8 +33,9 @@ def _call(main: Callable[[], None]) -> None:
     if "cluster_resolver" in flags.FLAGS:
       from bert_tf.scripts import training_flags
 
-      known = isinstance(error, UserError)
-      training_flags.tell_workers(error if known else UserError(f"a crash, {error!r}"))
+      if not isinstance(error, UserError):
+        error = UserError(f"a crash, {error!r}")
+      training_flags.tell_workers(error)
     raise
 
 

@@ -96,8 +96,7 @@ def exporter(about: Description, static_length: bool = False) -> ExportRunner | 
   runner = ExportRunner(
     ExportRun(FLAGS.output_dir, options, static_length=static_length, about=about)
   )
-  workers = cluster.find_cluster(device_options())
-  return None if workers and workers.index else runner
+  return runner if cluster.is_chief(device_options()) else None
 
 
 def tell_workers(error: UserError) -> None:
@@ -131,8 +130,6 @@ def training_options(num_train_steps: int, num_warmup_steps: int) -> TrainingOpt
       f"`tokens_per_batch`: expected at least `max_seq_length` ({FLAGS.max_seq_length}), found"
       f" {FLAGS.tokens_per_batch}; a piece holds one example at least"
     )
-  if FLAGS.do_train:
-    workers = cluster.find_cluster(device_options())
-    if not workers or not workers.index:
-      feasibility.check_writable(options.output_dir)
+  if FLAGS.do_train and cluster.is_chief(device_options()):
+    feasibility.check_writable(options.output_dir)
   return options

@@ -23,7 +23,7 @@ from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.files import existing_checkpoint
 from bert_tf.model_dir import Description, Given, head_kinds, weight_files
-from bert_tf.training import feasibility, run_config
+from bert_tf.training import cluster, feasibility, run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class FineTuning:
     logging.info("  Num steps = %d", training.num_train_steps)
     with contextlib.ExitStack() as stack:
       directory = training.output_dir
-      if training.dry_run or finished:
+      if training.dry_run or finished or not cluster.is_chief(devices):
         # Nothing that lies in the output directory is touched.
         directory = stack.enter_context(tempfile.TemporaryDirectory())
       else:

@@ -78,6 +78,12 @@ def find_cluster(
   return cluster
 
 
+def is_chief(options: DeviceOptions) -> bool:
+  """Whether this process writes into the output directory; of several workers only one does."""
+  cluster = find_cluster(options)
+  return cluster is None or cluster.index == 0
+
+
 def from_tf_config(text: str) -> Cluster | None:
   """Reads TF_CONFIG; None where it names no workers.
 

@@ -32,7 +32,7 @@ class Profiler:
 
   def after(self, step: int) -> None:
     """Ends the profile where it is time to."""
-    if self._runs and step >= self._range[1]:
+    if self._runs and self._range and step >= self._range[1]:
       self.stop()
       logging.info(
         "Profile of steps %d to %d: %s", *self._range, os.path.join(self._directory, "plugins")

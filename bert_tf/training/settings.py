@@ -81,20 +81,20 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     raise UserError(f"`{name}`: expected one of {', '.join(choices)}, found {value!r}")
 
 
-def check_number(name: str, value: Any, least: float, most: float, *, whole: bool) -> None:
+def check_number(name: str, value: Any, least: float, most: float | None, *, whole: bool) -> None:
   """Raises UserError where the setting `name` is no number, or out of bounds."""
   if problem := wrong_number(value, least, most, whole=whole):
     raise UserError(f"`{name}`: {problem}")
 
 
-def wrong_number(value: Any, least: float, most: float, *, whole: bool) -> str | None:
+def wrong_number(value: Any, least: float, most: float | None, *, whole: bool) -> str | None:
   """What was expected and found where a value is no number from `least` to `most`."""
-  kind = numbers.Integral if whole else numbers.Real
+  kind: Any = numbers.Integral if whole else numbers.Real
   if isinstance(value, bool) or not isinstance(value, kind):
     return f"expected a {'whole ' if whole else ''}number, found {value!r}"
   # Not `value < least`: that would let a NaN pass.
   if not value >= least:
     return f"expected at least {least:g}, found {value}"
-  if not value <= most:
+  if most is not None and not value <= most:
     return f"expected at most {most if whole else format(most, 'g')}, found {value}"
   return None

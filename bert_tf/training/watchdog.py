@@ -42,7 +42,8 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
       yield
     finally:
       _set_interrupt(before)
-      watch.stdin.close()
+      if watch.stdin:
+        watch.stdin.close()
 
 
 def _set_interrupt(handler) -> None:

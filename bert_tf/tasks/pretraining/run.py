@@ -18,7 +18,7 @@ from bert_tf.model_dir.head_kinds import PRETRAINING
 from bert_tf.model_dir.weight_files import holds_run
 from bert_tf.tasks.results import write_eval_results
 from bert_tf.tokenization import load_vocab
-from bert_tf.training import feasibility, run_config
+from bert_tf.training import cluster, feasibility, run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -170,10 +170,11 @@ def _run(
   )
   if flags.do_train:
     start = run_config.check(config, training, devices, settings)
-    if not training.dry_run and (start.step or 0) < training.num_train_steps:
+    writes = cluster.is_chief(devices) and not training.dry_run
+    if writes and (start.step or 0) < training.num_train_steps:
       model_dir.write(training.output_dir, describe(flags, training))
     loop.train(task, training, devices)
-  if flags.do_eval and not training.dry_run:
+  if flags.do_eval and not training.dry_run and cluster.is_chief(devices):
     _evaluate(task, training, devices)
 
 
