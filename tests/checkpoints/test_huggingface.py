@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from bert_tf import checkpoints, heads
+from bert_tf import checkpoints, heads, names
 from bert_tf.checkpoints import huggingface
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
@@ -96,7 +96,7 @@ def test_gradients_equal_those_of_transformers(models, inputs):
   path = str(models / "BertForSequenceClassification")
   model = heads.ClassifierModel(checkpoints.read_config(path), 3)
   checkpoints.load(model, path)
-  variables = checkpoints.names.named_variables(model)
+  variables = names.named_variables(model)
   with np.load(models / "gradients.npz") as file:
     expected = dict(file)
   with tf.GradientTape() as tape:
@@ -121,7 +121,7 @@ def test_table_covers_every_weight_of_the_models_both_ways():
   models = [heads.PretrainingModel(config), heads.ClassifierModel(config, 2)]
   models.append(heads.SpanModel(config))
   for model in models:
-    for name in checkpoints.names.named_variables(model):
+    for name in names.named_variables(model):
       theirs, layout = huggingface.TABLE.to_theirs(name)
       assert huggingface.TABLE.from_theirs(theirs) == (name, layout)
   theirs, _ = huggingface.TABLE.to_theirs("bert/encoder/layer_10/output/dense/bias")

@@ -100,7 +100,7 @@ def test_config_and_vocabulary_of_a_preset(config, vocabulary, directory_of, tmp
   about = checkpoints.describe(preset)
   assert about.config == config
   # As the scripts read it, which look beside the weights for files.
-  found = checkpoints.description.find_config(preset)
+  found = checkpoints.find_config(preset)
   assert BertConfig.from_json_file(found) == config
   assert about.do_lower_case is True
   with open(about.vocabulary, encoding="utf-8") as file:

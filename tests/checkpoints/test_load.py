@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from bert_tf import checkpoints, heads
-from bert_tf.checkpoints import formats, tf1
+from bert_tf import checkpoints, heads, names
+from bert_tf.checkpoints import formats, loading, tf1
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.modeling import BertModel
@@ -20,7 +20,7 @@ def test_large_variables_are_assigned_in_parts(config, directory_of, weights_of,
                                                monkeypatch):  # fmt: skip
   model = heads.PretrainingModel(config)
   source = directory_of("source", model)
-  monkeypatch.setattr(checkpoints, "_PART_BYTES", 100)
+  monkeypatch.setattr(loading, "_PART_BYTES", 100)
   other = heads.PretrainingModel(config)
   checkpoints.load(other, source)
   assert_same(weights_of(model), weights_of(other))
@@ -31,7 +31,7 @@ def test_under_a_distribution_strategy(config, directory_of, weights_of, monkeyp
 
   model = BertModel(config)
   source = directory_of("source", model)
-  monkeypatch.setattr(checkpoints, "_PART_BYTES", 100)
+  monkeypatch.setattr(loading, "_PART_BYTES", 100)
   with tf.distribute.MirroredStrategy(["cpu:0"]).scope():
     other = BertModel(config)
   checkpoints.load(other, source)
@@ -69,7 +69,7 @@ def test_memory_is_that_of_the_model_and_thrice_its_largest_tensor(root, tmp_pat
   config = BertConfig(30522, 1024, 8, 16, 4096, type_vocab_size=2)
   (tmp_path / "bert_config.json").write_text(config.to_json_string())
   path = str(tmp_path / "model.ckpt")
-  variables = checkpoints.names.named_variables(BertModel(config))
+  variables = names.named_variables(BertModel(config))
   tf1.write(path, {name: variable.value for name, variable in variables.items()})
   about = checkpoints.describe(path)
   output = str(tmp_path / to)
