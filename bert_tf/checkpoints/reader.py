@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from bert_tf import names
+from bert_tf.errors import UserError
 
 Shape = tuple[int, ...]
 
@@ -33,6 +34,17 @@ class Reader(Protocol):
     ...
 
 
+def read_weight(reader: Reader, name: str) -> np.ndarray:
+  """Returns a weight in float32; raises UserError where it is damaged or stored as integers."""
+  array = reader.read(name)
+  if array.dtype != np.float32:
+    raise UserError(
+      f"{reader.path}: expected {name} as floating-point numbers, found {array.dtype}; take the"
+      " model from before it was quantized"
+    )
+  return array
+
+
 class Weights(Mapping):
   """The tensors of a checkpoint as a mapping that reads each one when it is asked for."""
 
@@ -48,7 +60,7 @@ class Weights(Mapping):
   def __getitem__(self, name: str) -> np.ndarray:
     if name not in self.shapes:
       raise KeyError(name)
-    return self._reader.read(name)
+    return self._reader.read(name) if names.is_slot(name) else read_weight(self._reader, name)
 
   def __iter__(self) -> Iterator[str]:
     return iter(self.shapes)

@@ -185,3 +185,18 @@ def test_truncated_weights(backbone, config, tmp_path):
   path.write_bytes(path.read_bytes()[:40000])
   with pytest.raises(UserError, match="expected a complete HDF5 file"):
     checkpoints.load(BertModel(config), str(tmp_path))
+
+
+def test_backbone_in_bfloat16(config, features, randomise, weights_of, tmp_path):
+  backbone = keras_hub.models.BertBackbone(
+    config.vocab_size, config.num_hidden_layers, config.num_attention_heads, config.hidden_size,
+    config.intermediate_size, max_sequence_length=config.max_position_embeddings,
+    num_segments=config.type_vocab_size, dtype="bfloat16",
+  )  # fmt: skip
+  randomise(backbone.variables)
+  backbone.save_to_preset(str(tmp_path / "preset"))
+  model = BertModel(checkpoints.read_config(str(tmp_path / "preset")))
+  assert not checkpoints.load(model, str(tmp_path / "preset")).unexpected
+  expected = np.asarray(backbone.get_layer("pooled_dense").bias, np.float32)
+  np.testing.assert_array_equal(weights_of(model)["bert/pooler/dense/bias"], expected)
+  checkpoints.convert(str(tmp_path / "preset"), str(tmp_path / "out"), "tf1")

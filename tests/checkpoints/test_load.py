@@ -90,3 +90,32 @@ print(status("VmHWM") - before)
   result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
   assert result.returncode == 0, result.stderr
   assert int(result.stdout) <= size + 3 * 30522 * 1024 * 4
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int32"])
+def test_types_of_weights(config, directory_of, weights_of, dtype):
+  import tensorflow as tf
+
+  model = BertModel(config)
+  source = directory_of("source", model)
+  expected = {n: tf.cast(a, dtype) for n, a in weights_of(model).items()}
+  step = np.int64(1 << 40)
+  tf1.write(f"{source}/bert_model.ckpt", {**expected, "global_step": step})
+  other = BertModel(config)
+  if dtype == "int32":
+    with pytest.raises(UserError, match="as floating-point numbers, found int32; take the model"):
+      checkpoints.load(other, source)
+    return
+  checkpoints.load(other, source)
+  for name, array in weights_of(other).items():
+    np.testing.assert_array_equal(array, tf.cast(expected[name], "float32"))
+  assert formats.open_checkpoint(source).read("global_step") == step
+
+
+def test_a_tensor_larger_than_the_data(config, directory_of):
+  """A shard that was cut, or an index that lies: said before memory is filled."""
+  source = directory_of("source", BertModel(config))
+  tf1.write(f"{source}/large", {"x": np.ones(1 << 16, "f4")})
+  os.replace(f"{source}/large.index", f"{source}/bert_model.ckpt.index")
+  with pytest.raises(UserError, match="x of 262144 bytes in"):
+    formats.open_checkpoint(f"{source}/bert_model.ckpt")
