@@ -45,7 +45,7 @@ def backbone(config, randomise):
 def test_backbone_as_preset_as_weights_and_live(backbone, features, weights_of, assert_same,
                                                 tmp_path):  # fmt: skip
   backbone.save_to_preset(str(tmp_path / "preset"))
-  config = checkpoints.read_config(str(tmp_path / "preset"))
+  config = checkpoints.describe(str(tmp_path / "preset")).config
   backbone.save_weights(str(tmp_path / "bert.weights.h5"))
   loaded = []
   for source in (str(tmp_path / "preset"), str(tmp_path / "bert.weights.h5"), backbone):
@@ -99,12 +99,9 @@ def test_config_and_vocabulary_of_a_preset(config, vocabulary, directory_of, tmp
   checkpoints.convert(directory_of("source", BertModel(config)), preset, "keras_hub")
   about = checkpoints.describe(preset)
   assert about.config == config
-  # As the scripts read it, which look beside the weights for files.
-  found = checkpoints.find_config(preset)
-  assert BertConfig.from_json_file(found) == config
-  assert about.do_lower_case is True
-  with open(about.vocabulary, encoding="utf-8") as file:
-    assert file.read().splitlines() == vocabulary
+  assert BertConfig.from_json_file(f"{preset}/config.json") == config
+  assert about.tokenizer.do_lower_case is True
+  assert list(about.tokens) == vocabulary
 
 
 @pytest.mark.parametrize("num_labels", [None, 3])
@@ -158,7 +155,7 @@ def test_another_architecture_is_named(tmp_path):
   backbone = keras_hub.models.RobertaBackbone(20, 1, 2, 8, 12, max_sequence_length=10)
   backbone.save_to_preset(str(tmp_path / "preset"))
   with pytest.raises(UserError, match="BertBackbone, found 'RobertaBackbone'"):
-    checkpoints.read_config(str(tmp_path / "preset"))
+    checkpoints.describe(str(tmp_path / "preset")).config
   with pytest.raises(UserError, match="BertBackbone, found 'RobertaBackbone'"):
     checkpoints.formats.open_checkpoint(str(tmp_path / "preset"))
   with pytest.raises(UserError, match="expected KerasHub's BERT, found RobertaBackbone"):
@@ -195,7 +192,7 @@ def test_backbone_in_bfloat16(config, features, randomise, weights_of, tmp_path)
   )  # fmt: skip
   randomise(backbone.variables)
   backbone.save_to_preset(str(tmp_path / "preset"))
-  model = BertModel(checkpoints.read_config(str(tmp_path / "preset")))
+  model = BertModel(checkpoints.describe(str(tmp_path / "preset")).config)
   assert not checkpoints.load(model, str(tmp_path / "preset")).unexpected
   expected = np.asarray(backbone.get_layer("pooled_dense").bias, np.float32)
   np.testing.assert_array_equal(weights_of(model)["bert/pooler/dense/bias"], expected)

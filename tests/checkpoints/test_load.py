@@ -84,7 +84,7 @@ def status(key):
     return next(int(line.split()[1]) << 10 for line in file if line.startswith(key))
 BertModel(BertConfig(30, 8, 1, 2, 8))
 before = status("VmRSS")
-checkpoints.load(BertModel(checkpoints.read_config({output!r})), {output!r})
+checkpoints.load(BertModel(checkpoints.describe({output!r}).config), {output!r})
 print(status("VmHWM") - before)
 """
   result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

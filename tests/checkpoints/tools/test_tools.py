@@ -110,7 +110,7 @@ def test_add_tokens(config, directory_of, features, out, to):
   run("add_tokens", source, out, "zebra", "##ness", "[E1]", "straße", "--to", to)
   about = checkpoints.describe(out)
   assert about.config.vocab_size == 35
-  tokenizer = FullTokenizer(about.vocabulary, do_lower_case=True)
+  tokenizer = FullTokenizer(about.vocab_file, do_lower_case=True)
   ids = tokenizer.convert_tokens_to_ids(["zebra", "##ness", "[E1]", "straße"])
   assert ids == [1, 2, 33, 34]
   assert tokenizer.tokenize("a zebra in Straße") == ["a", "zebra", "[UNK]", "straße"]
@@ -134,7 +134,7 @@ def test_tokens_from_a_file_fill_unused_slots_only(config, directory_of, tmp_pat
   run("add_tokens", source, out, "--tokens_file", tmp_path / "new.txt")
   about = checkpoints.describe(out)
   assert about.config == config
-  with open(about.vocabulary) as file:
+  with open(about.vocab_file) as file:
     assert file.read().splitlines()[:4] == ["[PAD]", "lion", "tiger", "[UNK]"]
 
 
