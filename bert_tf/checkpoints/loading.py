@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
+
 from bert_tf import names
 from bert_tf.checkpoints import formats
-from bert_tf.checkpoints.reader import read_weight
+from bert_tf.checkpoints.reader import is_finite, read_weight
 from bert_tf.checkpoints.report import LoadReport, compare
 
 if TYPE_CHECKING:
@@ -60,9 +63,19 @@ def load_from(model: keras.Model, reader: Reader, allow_missing: Iterable[str] =
     allow_missing,
     reader.refused,
   )
+  wrong = []
   for name in report.matched:
-    _assign(variables[name], read_weight(reader, name))
-  return report
+    array = read_weight(reader, name)
+    if not is_finite(array):
+      wrong.append(name)
+    _assign(variables[name], array)
+  if wrong:
+    logging.warning(
+      "%s: %d weights hold NaN or infinite values, %s first: whatever is computed from them is NaN;"
+      " take an earlier checkpoint",
+      reader.path, len(wrong), wrong[0],
+    )  # fmt: skip
+  return dataclasses.replace(report, not_finite=tuple(wrong))
 
 
 def _assign(variable: keras.Variable, array: np.ndarray) -> None:

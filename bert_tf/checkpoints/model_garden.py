@@ -27,7 +27,7 @@ from bert_tf.model_dir import Description
 from bert_tf.model_dir import write as write_beside
 
 FORMAT = "Model Garden"
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 _LAYER, _THEIR_LAYER = "bert/encoder/layer_{}", "_transformer_layers/{}"
@@ -93,7 +93,7 @@ _FUNCTIONAL_EMBEDDINGS = (
 
 def is_object_based(reader: tf1.Reader) -> bool:
   """Whether a TensorFlow checkpoint was written by `tf.train.Checkpoint`."""
-  return _OBJECT_GRAPH in reader.shapes
+  return OBJECT_GRAPH in reader.shapes
 
 
 class Reader:

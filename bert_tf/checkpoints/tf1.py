@@ -26,24 +26,6 @@ _DATA = ".data-00000-of-00001"
 _INDEX = ".index"
 
 
-def find(path: str) -> str | None:
-  """Returns the checkpoint prefix that `path` means, or None where it means none.
-
-  `path` is a prefix (`bert_model.ckpt`), one of a checkpoint's files, or a directory: then the
-  newest checkpoint that its state file `checkpoint` lists, or the only one in it.
-  """
-  if os.path.isdir(path):
-    latest = tf.train.latest_checkpoint(path)
-    if latest:
-      return latest
-    indexes = glob.glob(os.path.join(glob.escape(path), "*" + _INDEX))
-    return indexes[0].removesuffix(_INDEX) if len(indexes) == 1 else None
-  prefix = path.removesuffix(_INDEX)
-  if prefix.endswith(_DATA):
-    prefix = prefix.removesuffix(_DATA)
-  return prefix if os.path.exists(prefix + _INDEX) else None
-
-
 class Reader:
   """Reads the tensors of a checkpoint one at a time, by name."""
 
@@ -71,6 +53,10 @@ class Reader:
       if claimed > stored:
         reason = f"{name} of {claimed} bytes in {stored} bytes of data"
         raise UserError(_damaged(self.path, reason))
+
+  def is_floating(self, name: str) -> bool:
+    """Whether a tensor holds numbers with a fraction, as weights do."""
+    return self._dtypes[name].is_floating
 
   def read(self, name: str) -> np.ndarray:
     """Returns a tensor; raises UserError where its bytes are missing or damaged.

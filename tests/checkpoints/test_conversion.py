@@ -153,7 +153,7 @@ def test_vocabulary_that_does_not_fit(config, directory_of, vocabulary, tmp_path
   source = directory_of("source", BertModel(config))
   with open(f"{source}/vocab.txt", "a") as file:
     file.write("more\nand more\n")
-  with pytest.raises(UserError, match=r"expected at most 33 entries.*found 35"):
+  with pytest.raises(UserError, match=r"expected at most the 33 tokens.*found 35"):
     checkpoints.describe(source)
 
 
@@ -198,7 +198,7 @@ def test_case_is_told_by_the_tokenizer_or_the_vocabulary(config, directory_of, v
   source = directory_of("source", BertModel(config))
   assert checkpoints.describe(source).tokenizer.do_lower_case is True
   with open(f"{source}/vocab.txt", "w") as file:
-    file.write("\n".join([*vocabulary[:-1], "Z"]) + "\n")
+    file.write("\n".join([*vocabulary[:-3], *"XYZ"]) + "\n")
   assert checkpoints.describe(source).tokenizer.do_lower_case is False
   with open(f"{source}/tokenizer_config.json", "w") as file:
     json.dump({"do_lower_case": True}, file)
@@ -213,6 +213,8 @@ def run_script(root, monkeypatch, *arguments):
   from absl import flags
 
   saved = {name: flags.FLAGS[name] for name in flags.FLAGS}
+  # Its flags are defined when it is imported.
+  sys.modules.pop("bert_tf.scripts.convert_checkpoint", None)
   monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *arguments])
   try:
     with pytest.raises(SystemExit) as stop:
