@@ -45,7 +45,11 @@ def listed(directory: str) -> list[str]:
   """
   import tensorflow as tf
 
-  state = tf.train.get_checkpoint_state(directory)
+  try:
+    state = tf.train.get_checkpoint_state(directory)
+  except ValueError:
+    # An empty one: the machine went down while it was written.
+    state = None
   if state is None:
     return []
   paths = [p for p in state.all_model_checkpoint_paths if p != state.model_checkpoint_path]

@@ -155,7 +155,7 @@ def test_another_architecture_is_named(tmp_path):
   backbone = keras_hub.models.RobertaBackbone(20, 1, 2, 8, 12, max_sequence_length=10)
   backbone.save_to_preset(str(tmp_path / "preset"))
   with pytest.raises(UserError, match="BertBackbone, found 'RobertaBackbone'"):
-    checkpoints.describe(str(tmp_path / "preset")).config
+    checkpoints.describe(str(tmp_path / "preset"))
   with pytest.raises(UserError, match="BertBackbone, found 'RobertaBackbone'"):
     checkpoints.formats.open_checkpoint(str(tmp_path / "preset"))
   with pytest.raises(UserError, match="expected KerasHub's BERT, found RobertaBackbone"):
