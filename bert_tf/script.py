@@ -101,7 +101,7 @@ def call(main: Callable[[], None], is_flag: Callable[[str], bool] = lambda name:
   """
 
   def spell_log(record) -> bool:
-    record.msg, record.args = spelled_as_flags(record.getMessage(), is_flag), ()
+    record.msg, record.args = printable(spelled_as_flags(record.getMessage(), is_flag)), ()
     return True
 
   handler = logging.get_absl_handler()

@@ -33,7 +33,7 @@ def open_checkpoint(path: Any, prefix: str | None = None) -> Reader:
   preset = keras_hub.find(path)
   if preset:
     if prefix:
-      raise UserError(f"{path}: a KerasHub preset has no prefix; leave checkpoint_prefix out")
+      raise UserError(f"{path}: a KerasHub preset has no prefix; leave `checkpoint_prefix` out")
     return keras_hub.Reader(preset)
   weights = weight_files.find_hugging_face(_index_of_shard(path))
   if weights:

@@ -122,7 +122,7 @@ class Reader:
     if not keys:
       raise UserError(
         f"{self.path}: expected the weights of a BERT under the prefix {prefix!r}, found none;"
-        " correct checkpoint_prefix or leave it out"
+        " correct `checkpoint_prefix` or leave it out"
       )
     names = _canonical_names(keys)
     # The next-sentence head's inner layer comes last and wins: it is the pooler that was trained.
@@ -135,7 +135,7 @@ class Reader:
         if ours == _WORDS:
           raise UserError(
             f"{self.path}: expected the weights of one BERT, found two, with {key} and"
-            f" {self._sources[ours][0]}; say which with the setting checkpoint_prefix"
+            f" {self._sources[ours][0]}; say which with `checkpoint_prefix`"
           )
         self._keep(self._sources[ours][0], self._sources[ours][0], Layout())
       self._keep(ours, key, layout)

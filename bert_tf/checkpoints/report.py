@@ -97,7 +97,7 @@ def _check(report: LoadReport, refused: Mapping[str, str], allowed) -> None:
     raise UserError(
       f"{report.path}: expected {wrong[0]} of shape {list(expected)}, found {list(found)}"
       f"{_more(wrong)}; use the config that belongs to this checkpoint, or, to train them afresh,"
-      " name the weights in allow_missing"
+      " name the weights in `allow_missing`"
     )
   missing = [n for n in report.missing if not allowed(n)]
   for name in missing:
@@ -111,7 +111,7 @@ def _check(report: LoadReport, refused: Mapping[str, str], allowed) -> None:
   if missing:
     raise UserError(
       f"{report.path}: expected {missing[0]}, which it does not hold{_more(missing)}; use"
-      " another checkpoint, or, to train them afresh, name the weights in allow_missing"
+      " another checkpoint, or, to train them afresh, name the weights in `allow_missing`"
     )
 
 

@@ -98,7 +98,7 @@ def find(path: str, names: Iterable[str], spelling: Spelling, prefix: str | None
   if len(scopes) > 1:
     raise UserError(
       f"{path}: expected the weights of one BERT, found {len(scopes)}:"
-      f" {', '.join(map(repr, scopes))}; say which with the setting checkpoint_prefix"
+      f" {', '.join(map(repr, scopes))}; say which with `checkpoint_prefix`"
     )
   logging.info("%s: the weights of BERT stand under %r here", path, scopes[0])
   return _scope(scopes[0], spelling)
@@ -130,7 +130,7 @@ def _given(path: str, scopes: list[str], spelling: Spelling, prefix: str) -> str
       return scope
   raise UserError(
     f"{path}: expected the weights of a BERT under the prefix {prefix!r}, found them under"
-    f" {', '.join(map(repr, scopes)) or 'none'}; correct checkpoint_prefix or leave it out"
+    f" {', '.join(map(repr, scopes)) or 'none'}; correct `checkpoint_prefix` or leave it out"
   )
 
 

@@ -46,7 +46,7 @@ def test_nothing_is_changed_where_a_weight_is_missing(
   model = heads.ClassifierModel(config, 2)
   before = weights_of(model)
   with pytest.raises(
-    UserError, match=r"expected output_weights, .*name the weights in allow_missing"
+    UserError, match=r"expected output_weights, .*name the weights in `allow_missing`"
   ):
     checkpoints.load(model, source)
   assert_same(before, weights_of(model))
