@@ -123,6 +123,11 @@ class Reader:
     self._names: dict[str, tuple[str, Layout]] = {}
     self._decoder: str | None = None
     is_h5 = path.endswith(".h5")
+    if is_h5 and prefix:
+      raise UserError(
+        f"{path}: the names in an .h5 need no prefix: what stands before BERT's is skipped; leave"
+        " `checkpoint_prefix` out"
+      )
     scope = None if is_h5 else scopes.find(path, self._file.shapes, scopes.TORCH, prefix)
     for name in self._file.shapes:
       native = name if scope is None else scope.native_name(name, "bert.")
