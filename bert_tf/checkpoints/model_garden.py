@@ -119,7 +119,7 @@ class Reader:
       if key.endswith(_VALUE) and ".OPTIMIZER_SLOT" not in key and not _is_state(key)
       if key.startswith(prefix or "")
     ]
-    if not keys:
+    if prefix and not keys:
       raise UserError(
         f"{self.path}: expected the weights of a BERT under the prefix {prefix!r}, found none;"
         " correct `checkpoint_prefix` or leave it out"

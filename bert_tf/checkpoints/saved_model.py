@@ -108,21 +108,17 @@ def open_saved_model(directory: str, prefix: str | None = None) -> reader.Reader
       f"{directory}: expected a SavedModel with variables, found none (its weights are constants of"
       " the graph); take the checkpoint that it was made from"
     )
-  opened: reader.Reader = _Renamed(tf1.Reader(variables), directory)
-  if _THEIR_WORDS in opened.shapes:
-    # Its attributes are its names, as where an encoder was saved by itself.
-    opened = model_garden.Reader(tf1.Reader(variables), prefix)
-  else:
-    opened = scopes.open_scoped(opened, prefix)
+  checkpoint = tf1.Reader(variables)
+  opened = scopes.open_scoped(_Renamed(checkpoint, directory), prefix)
+  if _WORDS not in opened.shapes and model_garden.is_object_based(checkpoint):
+    # The names of attributes, where variables had none of their own.
+    opened = model_garden.Reader(checkpoint, prefix)
   if _WORDS not in opened.shapes:
     raise UserError(
       f"{directory}: expected a SavedModel whose variables have the names of BERT's, found"
       f" {', '.join(list(opened.shapes)[:3]) or 'none'}; take the checkpoint that it was made from"
     )
   return opened
-
-
-_THEIR_WORDS = "_embedding_layer/embeddings"
 
 
 class _Renamed:
