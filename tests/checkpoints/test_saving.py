@@ -58,7 +58,9 @@ def test_what_belongs_to_a_model_is_saved_with_it(config, vocabulary, tmp_path, 
   )  # fmt: skip
   checkpoints.save(model, str(tmp_path / "out"), to, about)
   found = checkpoints.describe(str(tmp_path / "out"))
-  assert dataclasses.replace(found, vocab_file=None) == about
+  # KerasHub says of accents what others leave to the case.
+  assert found.tokenizer.strips_accents == about.tokenizer.strips_accents
+  assert dataclasses.replace(found, vocab_file=None, tokenizer=about.tokenizer) == about
 
 
 def test_unknown_format(config, tmp_path):
@@ -83,6 +85,9 @@ def test_weights_that_are_not_finite(
   )
   message = f"expected finite weights, found 1 of the {weights[name].size} values of {name}"
   for to in conversion.FORMATS:
+    # What the Model Garden has no place for is not read, nor written.
+    if to == "model_garden" and name == "output_bias":
+      continue
     with pytest.raises(UserError, match=message):
       checkpoints.convert(source, str(tmp_path / to), to)
   assert [path.name for path in tmp_path.iterdir()] == ["source"]
