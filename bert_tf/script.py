@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from absl import app, logging
 
-from bert_tf.errors import UserError
+from bert_tf.errors import UserError, printable
 
 # Of paths in buckets. The vocabulary alone may lie in one.
 _BUCKETS = ("gs://", "s3://", "hdfs://")
@@ -102,7 +102,7 @@ def call(main: Callable[[], None], is_flag: Callable[[str], bool] = lambda name:
   """
 
   def spell_log(record) -> bool:
-    record.msg, record.args = spelled_as_flags(record.getMessage(), is_flag), ()
+    record.msg, record.args = printable(spelled_as_flags(record.getMessage(), is_flag)), ()
     return True
 
   handler = logging.get_absl_handler()
@@ -110,10 +110,10 @@ def call(main: Callable[[], None], is_flag: Callable[[str], bool] = lambda name:
   try:
     main()
   except UserError as error:
-    print(f"error: {spelled_as_flags(str(error), is_flag)}", file=sys.stderr)
+    print(f"error: {printable(spelled_as_flags(str(error), is_flag))}", file=sys.stderr)
     sys.exit(1)
   except Stopped as stopped:
-    print(f"stopped: {stopped}", file=sys.stderr)
+    print(f"stopped: {printable(str(stopped))}", file=sys.stderr)
     sys.exit(stopped.exit_code)
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)

@@ -36,6 +36,78 @@ def test_hugging_faces_gelu_is_the_erf_form(theirs, ours):
   assert config.type_vocab_size == 2
 
 
+# The config.json of pytorch-transformers 1.x, which has neither `model_type` nor `architectures`.
+OF_2019 = {
+  "vocab_size": 10, "hidden_size": 12, "hidden_act": "gelu", "finetuning_task": "mrpc",
+  "num_labels": 3, "output_attentions": False, "output_hidden_states": False, "output_past": True,
+  "pruned_heads": {}, "torchscript": False, "use_bfloat16": False, "is_decoder": False,
+}  # fmt: skip
+
+
+def test_configs_of_2019_are_hugging_faces():
+  config = BertConfig.from_dict(OF_2019)
+  assert (config.hidden_act, config.type_vocab_size, config.hidden_size) == ("gelu_erf", 2, 12)
+  # Whatever wrote the file may have added keys where the architecture is named.
+  assert BertConfig.from_dict({**OF_2019, "model_type": "bert", "my_trainer": 1}) == config
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"pruned_heads": {"0": [1]}}, "found pruned_heads: .* heads were taken out"),
+    ({"is_encoder_decoder": True}, "half of an encoder and decoder"),
+    ({"add_cross_attention": True}, "attend to another text"),
+    ({"quantization_config": {"bits": 8}}, "stored as integers"),
+    ({"position_embedding_type": "relative_key"}, "position_embedding_type absolute"),
+    ({"architectures": ["RobertaModel"]}, "architecture bert, found 'RobertaModel'"),
+    ({"num_hiden_layers": 3}, "did you mean 'num_hidden_layers'"),
+    ({"my_trainer": 1}, "unknown key 'my_trainer'"),
+    ({"model_type": "bert", "num_hiden_layers": 3}, "did you mean 'num_hidden_layers'"),
+    ({"hidden_act": ["gelu"]}, "expected hidden_act"),
+  ],
+)
+def test_configs_of_other_models_and_misspellings_are_refused(change, message):
+  with pytest.raises(UserError, match=message):
+    BertConfig.from_dict({**OF_2019, **change})
+
+
+@pytest.mark.parametrize(
+  ("beside", "weights", "expected"),
+  [
+    (["pytorch_model.bin"], None, "gelu_erf"),
+    (["model.safetensors.index.json"], None, "gelu_erf"),
+    (["bert_model.ckpt.index"], None, "gelu"),
+    ([], None, "gelu"),
+    (["pytorch_model.bin", "bert_model.ckpt.index"], None, "gelu"),
+    (["pytorch_model.bin", "bert_model.ckpt.index"], "bert_model.ckpt", "gelu"),
+    (["pytorch_model.bin", "bert_model.ckpt.index"], "pytorch_model.bin", "gelu_erf"),
+    # A directory with both is read as Hugging Face's.
+    (["pytorch_model.bin", "bert_model.ckpt.index"], ".", "gelu_erf"),
+  ],
+)
+def test_gelu_of_googles_config_is_that_of_the_weights(tmp_path, beside, weights, expected):
+  for name in beside:
+    (tmp_path / name).touch()
+  path = tmp_path / "bert_config.json"
+  path.write_text('{"vocab_size": 10, "hidden_act": "gelu"}')
+  weights = weights and str(tmp_path / weights)
+  assert BertConfig.from_json_file(str(path), weights).hidden_act == expected
+  for said, meant in (("gelu_new", "gelu"), ("gelu_erf", "gelu_erf"), ("relu", "relu")):
+    path.write_text(json.dumps({"vocab_size": 10, "hidden_act": said}))
+    assert BertConfig.from_json_file(str(path), weights).hidden_act == meant
+
+
+def test_vocabularies_shorter_than_the_table_are_said_and_longer_ones_refused(caplog):
+  config = BertConfig(vocab_size=30528)
+  with caplog.at_level("INFO", logger="absl"):
+    config.check_vocabulary_size(30528, "vocab.txt")
+    assert not caplog.records
+    config.check_vocabulary_size(30522, "vocab.txt")
+  assert "the last 6 rows belong to no token" in caplog.text
+  with pytest.raises(UserError, match=r"at most the 30528 tokens .* found 30529; .*add-tokens"):
+    config.check_vocabulary_size(30529, "vocab.txt")
+
+
 @pytest.mark.parametrize(
   ("values", "message"),
   [

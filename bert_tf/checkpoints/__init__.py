@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bert_tf.checkpoints.conversion import convert
 from bert_tf.checkpoints.loading import load, load_from
+from bert_tf.checkpoints.reader import check_finite
 from bert_tf.checkpoints.report import LoadReport
+from bert_tf.checkpoints.saving import save
 from bert_tf.model_dir import describe
 
-__all__ = ["LoadReport", "convert", "describe", "load", "load_from"]
+__all__ = ["LoadReport", "check_finite", "convert", "describe", "load", "load_from", "save"]

@@ -16,7 +16,7 @@ import numpy as np
 from bert_tf import names
 from bert_tf.checkpoints import formats, loading
 from bert_tf.checkpoints.reader import Reader, Weights
-from bert_tf.errors import UserError
+from bert_tf.errors import UserError, printable
 from bert_tf.model_dir import Description, describe, head_kinds
 
 # Name of a format -> the module of this package that writes it.
@@ -59,10 +59,12 @@ class Conversion:
       text += f"\n  left out: {', '.join(left_out[:3])}"
       text += f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
       text += f": {reason}"
-    return text
+    return printable(text)
 
 
-def convert(source: str, output: str, to: str, about: Description | None = None) -> Conversion:
+def convert(
+  source: str, output: str, to: str, about: Description | None = None, prefix: str | None = None
+) -> Conversion:
   """Writes the checkpoint at `source` into the directory `output` in the format `to`.
 
   The result is written under a temporary name, read again, run beside the source on the same
@@ -73,12 +75,13 @@ def convert(source: str, output: str, to: str, about: Description | None = None)
     output: a directory that does not exist or is empty.
     to: one of `FORMATS`.
     about: config, vocabulary and labels; default: those that lie beside the source.
+    prefix: what stands before the names of the model in the source, as of `load`.
 
   Raises:
-    UserError: the source is no checkpoint or damaged, the format cannot have such a model, the
-      outputs differ, or `output` cannot be written.
+    UserError: the source is no checkpoint or damaged, a weight is NaN or infinite, the format
+      cannot have such a model, the outputs differ, or `output` cannot be written.
   """
-  reader = formats.open_checkpoint(source)
+  reader = formats.open_checkpoint(source, prefix)
   about = about or describe(source)
   return write(output, to, reader, about)
 

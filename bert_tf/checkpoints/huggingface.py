@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bert_tf.checkpoints import scopes
 from bert_tf.checkpoints.name_tables import SAME, TRANSPOSED, Layout, Table
 from bert_tf.checkpoints.tensor_files import (
   Hdf5File,
@@ -109,23 +110,33 @@ class Reader:
 
   format = FORMAT
 
-  def __init__(self, path: str):
-    """Opens a weight file, see `find`; raises UserError where it is damaged or no BERT."""
+  def __init__(self, path: str, prefix: str | None = None):
+    """Opens a weight file; raises UserError where it is damaged or no BERT.
+
+    Args:
+      path: see `model_dir.weight_files.find_hugging_face`.
+      prefix: what stands before the names of the model in the file, see `scopes.find`.
+    """
     self.path = path
     self.refused: dict[str, str] = {}
     self._file = _open(path)
     self._names: dict[str, tuple[str, Layout]] = {}
     self._decoder: str | None = None
     is_h5 = path.endswith(".h5")
-    translate = _from_h5 if is_h5 else _from_torch
-    prefix = "" if is_h5 or any(n.startswith("bert.") for n in self._file.shapes) else "bert."
+    if is_h5 and prefix:
+      raise UserError(
+        f"{path}: the names in an .h5 need no prefix: what stands before BERT's is skipped; leave"
+        " `checkpoint_prefix` out"
+      )
+    scope = None if is_h5 else scopes.find(path, self._file.shapes, scopes.TORCH, prefix)
     for name in self._file.shapes:
-      if name.removeprefix("bert.") == _DECODER:
+      native = name if scope is None else scope.native_name(name, "bert.")
+      if native.removeprefix("bert.") == _DECODER:
         self._decoder = name
         continue
-      found = translate(name, prefix)
+      found = _from_h5(name) if scope is None else _from_torch(native, name, scope)
       if found:
-        self._names[found[0]] = name, found[1]
+        self._names.setdefault(found[0], (name, found[1]))
     self.shapes: dict[str, Shape] = {
       ours: layout.shape(self._file.shapes[name])
       for ours, (name, layout) in sorted(self._names.items())
@@ -153,9 +164,18 @@ class Reader:
       )
 
 
-def _from_torch(name: str, prefix: str) -> tuple[str, Layout] | None:
-  if not name.startswith(("bert.", "cls.", "classifier.", "qa_outputs.")):
-    name = prefix + name
+def _from_torch(name: str, full: str, scope: scopes.Scope) -> tuple[str, Layout] | None:
+  """Name -> ours and its layout; None for what says nothing.
+
+  Args:
+    name: as transformers has it, for a weight in the scope of the model.
+    full: as in the file.
+    scope: of the model.
+  """
+  name = re.sub(r"^bert\.(?=(?:cls|classifier|qa_outputs)\.)", "", name)
+  if name == full and name.startswith("bert.") and not full.startswith(scope.encoder):
+    # Of another BERT in the same file.
+    return name, SAME
   if name in _REDUNDANT:
     return None
   # Models of the years 2018 and 2019 have TensorFlow's names for the parameters of LayerNorm.
@@ -164,7 +184,7 @@ def _from_torch(name: str, prefix: str) -> tuple[str, Layout] | None:
   return TABLE.from_theirs(name) or (name, SAME)
 
 
-def _from_h5(name: str, unused_prefix: str) -> tuple[str, Layout] | None:
+def _from_h5(name: str) -> tuple[str, Layout] | None:
   """`bert/tf_bert_for_masked_lm/bert/encoder/layer_._0/...:0` -> `bert/encoder/layer_0/...`."""
   name = name.removesuffix(":0").replace("layer_._", "layer_").replace("___cls", "/cls")
   tops = [m.end() for m in re.finditer(r"(?:^|/)(?=(?:bert|cls|classifier|qa_outputs)/)", name)]

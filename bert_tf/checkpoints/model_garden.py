@@ -27,7 +27,7 @@ from bert_tf.model_dir import Description
 from bert_tf.model_dir import write as write_beside
 
 FORMAT = "Model Garden"
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 _LAYER, _THEIR_LAYER = "bert/encoder/layer_{}", "_transformer_layers/{}"
@@ -79,6 +79,7 @@ _ALIASES = {
   "next_sentence/dense/kernel": "_pooler_layer/kernel",
   "next_sentence/dense/bias": "_pooler_layer/bias",
 }
+_WORDS = "bert/embeddings/word_embeddings"
 _NEXT_SENTENCE = "cls/seq_relationship/output_bias"
 _ENCODER_KEY = re.compile(
   r"(?:^|/)(_(?:embedding|type_embedding|position_embedding|embedding_norm|pooler)_layer/.*"
@@ -92,7 +93,7 @@ _FUNCTIONAL_EMBEDDINGS = (
 
 def is_object_based(reader: tf1.Reader) -> bool:
   """Whether a TensorFlow checkpoint was written by `tf.train.Checkpoint`."""
-  return _OBJECT_GRAPH in reader.shapes
+  return OBJECT_GRAPH in reader.shapes
 
 
 class Reader:
@@ -100,8 +101,13 @@ class Reader:
 
   format = FORMAT
 
-  def __init__(self, reader: tf1.Reader):
-    """Finds the weights of BERT among the keys of a checkpoint, however it was wrapped."""
+  def __init__(self, reader: tf1.Reader, prefix: str | None = None):
+    """Finds the weights of BERT among the keys of a checkpoint, however it was wrapped.
+
+    Raises:
+      UserError: there are several encoders and `prefix`, with which the keys of one begin, does
+        not say which; or there is none under it.
+    """
     self.path = reader.path
     self.refused: dict[str, str] = {}
     self._reader = reader
@@ -111,7 +117,13 @@ class Reader:
       key.removesuffix(_VALUE)
       for key in reader.shapes
       if key.endswith(_VALUE) and ".OPTIMIZER_SLOT" not in key and not _is_state(key)
+      if key.startswith(prefix or "")
     ]
+    if prefix and not keys:
+      raise UserError(
+        f"{self.path}: expected the weights of a BERT under the prefix {prefix!r}, found none;"
+        " correct `checkpoint_prefix` or leave it out"
+      )
     names = _canonical_names(keys)
     # The next-sentence head's inner layer comes last and wins: it is the pooler that was trained.
     for key in sorted(keys, key=lambda key: names[key].startswith("next_sentence/")):
@@ -120,6 +132,11 @@ class Reader:
         ENCODER_TABLE.from_theirs(theirs) or HEADS_TABLE.from_theirs(theirs) or (key, Layout())
       )
       if ours in self._sources and not self._same(ours, key):
+        if ours == _WORDS:
+          raise UserError(
+            f"{self.path}: expected the weights of one BERT, found two, with {key} and"
+            f" {self._sources[ours][0]}; say which with `checkpoint_prefix`"
+          )
         self._keep(self._sources[ours][0], self._sources[ours][0], Layout())
       self._keep(ours, key, layout)
 

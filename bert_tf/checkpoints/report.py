@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 from collections.abc import Iterable, Mapping
 
-from bert_tf.errors import UserError
+from bert_tf.errors import UserError, printable
 
 Shape = tuple[int, ...]
 
@@ -22,6 +22,7 @@ class LoadReport:
     missing: names of the model that the checkpoint does not hold; they keep their values.
     mismatched: name -> (expected shape, found shape); they keep their values.
     unexpected: names that only the checkpoint holds, optimizer slots left out.
+    not_finite: names of weights that were read and hold NaN or infinite values.
   """
 
   path: str
@@ -30,6 +31,7 @@ class LoadReport:
   missing: tuple[str, ...]
   mismatched: dict[str, tuple[Shape, Shape]]
   unexpected: tuple[str, ...]
+  not_finite: tuple[str, ...] = ()
 
   def __str__(self) -> str:
     rows = [
@@ -40,8 +42,10 @@ class LoadReport:
             for name, (expected, found) in self.mismatched.items())),
         ("unexpected (not used)", len(self.unexpected), _some(self.unexpected)),
     ]  # fmt: skip
+    if self.not_finite:
+      rows.append(("NaN or infinite", len(self.not_finite), _some(self.not_finite)))
     table = "\n".join(f"  {title:<32}{count:>5}  {names}".rstrip() for title, count, names in rows)
-    return f"{self.path} ({self.format})\n{table}"
+    return printable(f"{self.path} ({self.format})\n{table}")
 
 
 def compare(
@@ -93,7 +97,7 @@ def _check(report: LoadReport, refused: Mapping[str, str], allowed) -> None:
     raise UserError(
       f"{report.path}: expected {wrong[0]} of shape {list(expected)}, found {list(found)}"
       f"{_more(wrong)}; use the config that belongs to this checkpoint, or, to train them afresh,"
-      " name the weights in --allow_missing"
+      " name the weights in `allow_missing`"
     )
   missing = [n for n in report.missing if not allowed(n)]
   for name in missing:
@@ -107,12 +111,12 @@ def _check(report: LoadReport, refused: Mapping[str, str], allowed) -> None:
   if missing:
     raise UserError(
       f"{report.path}: expected {missing[0]}, which it does not hold{_more(missing)}; use"
-      " another checkpoint, or, to train them afresh, name the weights in --allow_missing"
+      " another checkpoint, or, to train them afresh, name the weights in `allow_missing`"
     )
 
 
 def _some(names: Iterable[str], most: int = 4) -> str:
-  names = list(names)
+  names = [printable(name, lines=False) for name in names]
   return ", ".join(names[:most]) + (f", ... (+{len(names) - most})" if len(names) > most else "")
 
 

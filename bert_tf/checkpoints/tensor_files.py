@@ -15,6 +15,10 @@ from bert_tf.files import existing_file
 Shape = tuple[int, ...]
 
 _PART_VALUES = 1 << 22
+# Compressed weights take about their own size. What is smaller than this may be all zeros; what
+# is larger and takes this fraction of its size or less would be a file that unpacks to its harm.
+_SMALL_BYTES = 1 << 24
+_MAX_COMPRESSION = 64
 
 
 class TensorFile(Protocol):
@@ -71,6 +75,27 @@ class SafetensorsFile:
     except (safetensors.SafetensorError, OSError) as error:
       raise damaged(self.path, "a complete safetensors file", error) from error
 
+  def _read_part(self, name: str, start: int | None = None, end: int | None = None) -> np.ndarray:
+    """Rows of a tensor, or all of it; raises UserError for types that numpy does not know."""
+    import safetensors
+
+    with self._open() as file:
+      try:
+        part = file.get_tensor(name) if start is None else file.get_slice(name)[start:end]
+      except (
+        safetensors.SafetensorError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+      ) as error:
+        dtype = file.get_slice(name).get_dtype()
+        raise UserError(
+          f"{self.path}: expected {name} as float32, float64, float16 or bfloat16, found {dtype};"
+          " take the model from before it was quantized"
+        ) from error
+    return as_float32(part)
+
   def read(self, name: str) -> np.ndarray:
     """Returns one tensor.
 
@@ -80,14 +105,12 @@ class SafetensorsFile:
     rows = shape[0] if shape else 0
     count = max(1, _PART_VALUES * rows // max(1, math.prod(shape)))
     if rows <= count:
-      with self._open() as file:
-        return as_float32(file.get_tensor(name))
+      return self._read_part(name)
     parts: np.ndarray | None = None
     for start in range(0, rows, count):
-      with self._open() as file:
-        part = file.get_slice(name)[start : min(start + count, rows)]
+      part = self._read_part(name, start, min(start + count, rows))
       if parts is None:
-        parts = np.empty(shape, as_float32(part[:0]).dtype)
+        parts = np.empty(shape, part.dtype)
       parts[start : start + count] = part
     return parts
 
@@ -101,23 +124,40 @@ class Hdf5File:
 
     self.path = check_content(path, "weights")
     self.shapes: dict[str, Shape] = {}
+    claims: dict[str, str] = {}
 
     def note(name: str, node) -> None:
       # A dataset may have its bytes in another file, whichever the author liked to name.
       if isinstance(node, h5py.Dataset) and not node.external and not node.is_virtual:
-        self.shapes[name] = tuple(node.shape)
+        self.shapes[name] = tuple(node.shape or ())
+        stored, claimed = (
+          node.id.get_storage_size(),
+          math.prod(node.shape or ()) * node.dtype.itemsize,
+        )
+        if claimed > max(_SMALL_BYTES, stored * _MAX_COMPRESSION):
+          claims[name] = f"{name} claims {claimed} bytes and has {stored}"
 
     try:
       self._file = h5py.File(path, "r")
       self._file.visititems(note)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
       raise damaged(path, "a complete HDF5 file", error) from error
+    if claims:
+      # HDF5 would make the missing values up, and fill the memory with them.
+      raise damaged(path, "a complete HDF5 file", next(iter(claims.values())))
 
   def read(self, name: str) -> np.ndarray:
     """Returns one tensor."""
+    import ml_dtypes
+
     try:
-      return as_float32(self._file[name][()])
-    except (OSError, RuntimeError, ValueError) as error:
+      dataset = self._file[name]
+      array = np.asarray(dataset[()])
+      # HDF5 has no bfloat16; Keras writes two opaque bytes and says so beside them.
+      if array.dtype.kind == "V" and dataset.attrs.get("dtype") == "bfloat16":
+        array = array.view(ml_dtypes.bfloat16)
+      return as_float32(array)
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
       raise damaged(self.path, "a complete HDF5 file", error) from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import os
 import shutil
 import tempfile
@@ -16,29 +17,13 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from bert_tf import names
+from bert_tf.checkpoints.tensor_files import as_float32
 from bert_tf.errors import UserError
 
 FORMAT = "TF1"
 _DATA = ".data-00000-of-00001"
 _INDEX = ".index"
-
-
-def find(path: str) -> str | None:
-  """Returns the checkpoint prefix that `path` means, or None where it means none.
-
-  `path` is a prefix (`bert_model.ckpt`), one of a checkpoint's files, or a directory: then the
-  newest checkpoint that its state file `checkpoint` lists, or the only one in it.
-  """
-  if os.path.isdir(path):
-    latest = tf.train.latest_checkpoint(path)
-    if latest:
-      return latest
-    indexes = glob.glob(os.path.join(glob.escape(path), "*" + _INDEX))
-    return indexes[0].removesuffix(_INDEX) if len(indexes) == 1 else None
-  prefix = path.removesuffix(_INDEX)
-  if prefix.endswith(_DATA):
-    prefix = prefix.removesuffix(_DATA)
-  return prefix if os.path.exists(prefix + _INDEX) else None
 
 
 class Reader:
@@ -57,6 +42,21 @@ class Reader:
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
       raise UserError(_damaged(prefix, error)) from error
     self.shapes = {name: tuple(shape) for name, shape in sorted(shapes.items())}
+    self._check_sizes()
+
+  def _check_sizes(self) -> None:
+    """Raises UserError where a tensor is larger than all shards: memory would be filled first."""
+    shards = glob.glob(glob.escape(self.path) + ".data-?????-of-?????")
+    stored = sum(map(os.path.getsize, shards))
+    for name, shape in self.shapes.items():
+      claimed = math.prod(shape) * (self._dtypes[name].size or 0)
+      if claimed > stored:
+        reason = f"{name} of {claimed} bytes in {stored} bytes of data"
+        raise UserError(_damaged(self.path, reason))
+
+  def is_floating(self, name: str) -> bool:
+    """Whether a tensor holds numbers with a fraction, as weights do."""
+    return self._dtypes[name].is_floating
 
   def read(self, name: str) -> np.ndarray:
     """Returns a tensor; raises UserError where its bytes are missing or damaged.
@@ -73,10 +73,12 @@ class Reader:
         )
     except tf.errors.OpError as error:
       raise UserError(_damaged(self.path, error)) from error
-    return np.asarray(tensor)
+    array = np.asarray(tensor)
+    # What belongs to a run is kept as it is: some of it is counted in more digits.
+    return array if names.is_slot(name) else as_float32(array)
 
 
-def _damaged(prefix: str, error: Exception) -> str:
+def _damaged(prefix: str, error: Exception | str) -> str:
   reason = str(error).splitlines()[0] if str(error) else type(error).__name__
   return (
     f"{prefix}: expected a complete TensorFlow checkpoint, found a truncated or damaged one"
@@ -100,12 +102,12 @@ def write(prefix: str, tensors: Mapping[str, np.ndarray | tf.Tensor | tf.Variabl
     temporary = os.path.join(scratch, "model.ckpt")
     with tf.device("cpu:0"):
       # Sorted, as TensorFlow 1 wrote them; the op wants them in no particular order.
-      names = sorted(tensors)
+      ordered = sorted(tensors)
       tf.raw_ops.SaveV2(
         prefix=temporary,
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
+        tensor_names=ordered,
+        shape_and_slices=[""] * len(ordered),
+        tensors=[tf.convert_to_tensor(tensors[name]) for name in ordered],
       )
     for suffix in (_DATA, _INDEX):
       with open(temporary + suffix, "rb+") as file:

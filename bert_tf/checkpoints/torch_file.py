@@ -15,6 +15,7 @@ import zipfile
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from bert_tf.checkpoints.tensor_files import Shape, as_float32, check_content, damaged
 from bert_tf.errors import UserError
@@ -29,6 +30,10 @@ _DTYPES = {
   "BFloat16Storage": "bfloat16", "LongStorage": "int64", "IntStorage": "int32",
   "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8", "BoolStorage": "bool",
 }  # fmt: skip
+
+
+# Where trainers keep the weights of the model among what else they save, the likeliest first.
+_WRAPPERS = ("model_state_dict", "state_dict", "model", "module", "model_state", "net", "weights")
 
 
 class _StorageType(NamedTuple):
@@ -142,6 +147,33 @@ def _unpickle(file: BinaryIO, path: str) -> tuple[Any, dict[str, _Storage]]:
     raise damaged(path, _WHAT, error or type(error).__name__) from error
 
 
+def _tensors_of(values: Any) -> dict[str, _Tensor]:
+  if not isinstance(values, dict):
+    return {}
+  return {
+    name: value
+    for name, value in values.items()
+    if isinstance(name, str) and isinstance(value, _Tensor)
+  }
+
+
+def _unwrap(values: dict, path: str) -> dict[str, _Tensor]:
+  """The tensors of the model in what a trainer saved, which has other things beside it."""
+  inner = {str(key): _tensors_of(value) for key, value in values.items() if _tensors_of(value)}
+  known = [key for key in _WRAPPERS if key in inner]
+  keys = known[:1] or list(inner)
+  if not keys:
+    raise UserError(f"{path}: expected a dictionary of tensors, found none in it")
+  if len(keys) > 1:
+    raise UserError(
+      f"{path}: expected one dictionary of tensors, found {', '.join(keys)}; save the one that is"
+      " the model by itself"
+    )
+  others = ", ".join(str(key) for key in values if key != keys[0])
+  logging.info("%s: taking %r%s", path, keys[0], f" and leaving out {others}" if others else "")
+  return inner[keys[0]]
+
+
 class TorchFile:
   """A `pytorch_model.bin`, in the zip format of torch 1.6 and later or in the older one."""
 
@@ -155,13 +187,7 @@ class TorchFile:
     values = self._open_zip() if is_zip else self._open_legacy()
     if not isinstance(values, dict):
       raise UserError(f"{path}: expected a dictionary of tensors, found {type(values).__name__}")
-    self._tensors = {
-      name: value
-      for name, value in values.items()
-      if isinstance(name, str) and isinstance(value, _Tensor)
-    }
-    if not self._tensors:
-      raise UserError(f"{path}: expected a dictionary of tensors, found none in it")
+    self._tensors = _tensors_of(values) or _unwrap(values, path)
     self.shapes: dict[str, Shape] = {name: t.shape for name, t in self._tensors.items()}
 
   def _open_zip(self) -> Any:

@@ -31,6 +31,12 @@ flags.DEFINE_list("labels", None, "The names of the classes, in order, for Huggi
 flags.DEFINE_enum(
   "task", None, HEADS, "What the model was trained for; default: as lies beside --input."
 )
+flags.DEFINE_string(
+  "checkpoint_prefix",
+  None,
+  "What stands before the names of the model in --input, such as module/ or student.; default:"
+  " found by itself where there is one model.",
+)
 flags.mark_flags_as_required(["input", "output", "to"])
 
 
@@ -48,4 +54,4 @@ def main() -> None:
     FLAGS.bert_config_file, FLAGS.vocab_file, FLAGS.do_lower_case, FLAGS.labels, FLAGS.task
   )
   about = checkpoints.describe(FLAGS.input, given)
-  print(checkpoints.convert(FLAGS.input, FLAGS.output, FLAGS.to, about))
+  print(checkpoints.convert(FLAGS.input, FLAGS.output, FLAGS.to, about, FLAGS.checkpoint_prefix))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bert_tf import checkpoints
+from bert_tf import names
 from bert_tf.config import BertConfig
 
 VOCABULARY = ["[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -56,7 +56,7 @@ def weights_of():
   """The weights of a model as arrays."""
 
   def run(model):
-    return {n: v.numpy() for n, v in checkpoints.names.named_variables(model).items()}
+    return {n: v.numpy() for n, v in names.named_variables(model).items()}
 
   return run
 

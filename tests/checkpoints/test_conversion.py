@@ -13,7 +13,7 @@ import pytest
 from bert_tf import checkpoints, heads
 from bert_tf.checkpoints import conversion, formats, tf1
 from bert_tf.errors import UserError
-from bert_tf.model_dir import weight_files
+from bert_tf.model_dir import Given, weight_files
 from bert_tf.modeling import BertModel
 
 
@@ -89,7 +89,7 @@ def test_files_can_be_read_by_whom_the_umask_lets(config, directory_of, tmp_path
 
 def test_optimizer_slots_stay_within_tf1(golden, tmp_path):
   source = str(golden / "trained_relu_ckpt" / "model.ckpt-15")
-  about = checkpoints.describe(source, str(golden / "config_relu_large_type.json"))
+  about = checkpoints.describe(source, Given(str(golden / "config_relu_large_type.json")))
   checkpoints.convert(source, str(tmp_path / "tf1"), "tf1", about)
   before, after = tensors(source), tensors(str(tmp_path / "tf1"))
   assert before.keys() == after.keys() and "global_step" in after
@@ -100,7 +100,7 @@ def test_optimizer_slots_stay_within_tf1(golden, tmp_path):
 
 def test_several_heads_at_once(golden, tmp_path):
   source = str(golden / "tiny_heads_ckpt")
-  about = checkpoints.describe(source, str(golden / "bert_config.json"))
+  about = checkpoints.describe(source, Given(str(golden / "bert_config.json")))
   result = checkpoints.convert(source, str(tmp_path / "hf"), "huggingface", about)
   assert {"logits", "start_logits", "end_logits"} <= set(result.differences)
 
@@ -153,7 +153,7 @@ def test_vocabulary_that_does_not_fit(config, directory_of, vocabulary, tmp_path
   source = directory_of("source", BertModel(config))
   with open(f"{source}/vocab.txt", "a") as file:
     file.write("more\nand more\n")
-  with pytest.raises(UserError, match=r"expected at most 33 entries.*found 35"):
+  with pytest.raises(UserError, match=r"expected at most the 33 tokens.*found 35"):
     checkpoints.describe(source)
 
 
@@ -196,16 +196,16 @@ def test_truncated_shard_of_tf1(config, directory_of):
 
 def test_case_is_told_by_the_tokenizer_or_the_vocabulary(config, directory_of, vocabulary):
   source = directory_of("source", BertModel(config))
-  assert checkpoints.describe(source).do_lower_case is True
+  assert checkpoints.describe(source).tokenizer.do_lower_case is True
   with open(f"{source}/vocab.txt", "w") as file:
-    file.write("\n".join([*vocabulary[:-1], "Z"]) + "\n")
-  assert checkpoints.describe(source).do_lower_case is False
+    file.write("\n".join([*vocabulary[:-3], *"XYZ"]) + "\n")
+  assert checkpoints.describe(source).tokenizer.do_lower_case is False
   with open(f"{source}/tokenizer_config.json", "w") as file:
     json.dump({"do_lower_case": True}, file)
-  assert checkpoints.describe(source).do_lower_case is True
+  assert checkpoints.describe(source).tokenizer.do_lower_case is True
   # What cannot be told from the vocabulary is kept beside the weights.
   checkpoints.convert(source, f"{source}-stripped", "tf1")
-  assert checkpoints.describe(f"{source}-stripped").do_lower_case is True
+  assert checkpoints.describe(f"{source}-stripped").tokenizer.do_lower_case is True
 
 
 def run_script(root, monkeypatch, *arguments):
@@ -213,6 +213,8 @@ def run_script(root, monkeypatch, *arguments):
   from absl import flags
 
   saved = {name: flags.FLAGS[name] for name in flags.FLAGS}
+  # Its flags are defined when it is imported.
+  sys.modules.pop("bert_tf.scripts.convert_checkpoint", None)
   monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *arguments])
   try:
     with pytest.raises(SystemExit) as stop:
@@ -229,7 +231,7 @@ def test_script(root, config, directory_of, tmp_path, capfd, monkeypatch):
   output = str(tmp_path / "out")
   code = run_script(
     root, monkeypatch, f"--input={source}", f"--output={output}", "--to=huggingface",
-    "--labels=no,yes,perhaps", "--classifier=token", "--nodo_lower_case",
+    "--labels=no,yes,perhaps", "--task=tokens", "--nodo_lower_case",
   )  # fmt: skip
   out, err = capfd.readouterr()
   assert not code, err
@@ -239,7 +241,7 @@ def test_script(root, config, directory_of, tmp_path, capfd, monkeypatch):
   assert written["id2label"]["2"] == "perhaps"
   assert read_json(f"{output}/tokenizer_config.json")["do_lower_case"] is False
   about = checkpoints.describe(output)
-  assert about.labels == ("no", "yes", "perhaps") and about.token_level
+  assert about.labels == ("no", "yes", "perhaps") and about.head == "tokens"
   code = run_script(
     root, monkeypatch, f"--input={tmp_path}/none", f"--output={output}2", "--to=tf1"
   )

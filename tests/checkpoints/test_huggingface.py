@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from bert_tf import checkpoints, heads
+from bert_tf import checkpoints, heads, names
 from bert_tf.checkpoints import huggingface
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
@@ -46,7 +46,7 @@ def build(kind, config):
 
 def compare_outputs(name, path, outputs, inputs):
   kind, pairs, missing = CLASSES[name.removeprefix("TF")]
-  config = checkpoints.read_config(str(path))
+  config = checkpoints.describe(str(path)).config
   model = build(kind, config)
   report = checkpoints.load(model, str(path), allow_missing=missing)
   assert not report.unexpected and not report.mismatched
@@ -94,9 +94,9 @@ def test_gradients_equal_those_of_transformers(models, inputs):
   import tensorflow as tf
 
   path = str(models / "BertForSequenceClassification")
-  model = heads.ClassifierModel(checkpoints.read_config(path), 3)
+  model = heads.ClassifierModel(checkpoints.describe(path).config, 3)
   checkpoints.load(model, path)
-  variables = checkpoints.names.named_variables(model)
+  variables = names.named_variables(model)
   with np.load(models / "gradients.npz") as file:
     expected = dict(file)
   with tf.GradientTape() as tape:
@@ -121,7 +121,7 @@ def test_table_covers_every_weight_of_the_models_both_ways():
   models = [heads.PretrainingModel(config), heads.ClassifierModel(config, 2)]
   models.append(heads.SpanModel(config))
   for model in models:
-    for name in checkpoints.names.named_variables(model):
+    for name in names.named_variables(model):
       theirs, layout = huggingface.TABLE.to_theirs(name)
       assert huggingface.TABLE.from_theirs(theirs) == (name, layout)
   theirs, _ = huggingface.TABLE.to_theirs("bert/encoder/layer_10/output/dense/bias")
@@ -164,7 +164,7 @@ def test_decoder_that_is_not_the_word_embeddings_is_refused(copy):
   path = copy("BertForPreTraining")
   tensors = load_file(path / "model.safetensors")
   words = tensors["bert.embeddings.word_embeddings.weight"]
-  model = heads.PretrainingModel(checkpoints.read_config(str(path)))
+  model = heads.PretrainingModel(checkpoints.describe(str(path)).config)
   save_file({**tensors, "cls.predictions.decoder.weight": words}, path / "model.safetensors")
   checkpoints.load(model, str(path))
   save_file({**tensors, "cls.predictions.decoder.weight": words + 1}, path / "model.safetensors")
@@ -212,13 +212,13 @@ def test_minilm_sentence_embeddings_equal_those_of_transformers(golden, real_dat
   path = str(real_data / "minilm")
   with np.load(golden / "formats" / "minilm_embeddings.npz") as file:
     expected = dict(file)
-  model = BertModel(checkpoints.read_config(path))
+  model = BertModel(checkpoints.describe(path).config)
   report = checkpoints.load(model, path)
   assert len(report.matched) == 103 and not report.unexpected
   # The vocabulary's tokenizer, too: ids are those of transformers.
   from bert_tf.tokenization import FullTokenizer
 
-  tokenizer = FullTokenizer(checkpoints.find_vocabulary(path), do_lower_case=True)
+  tokenizer = FullTokenizer(checkpoints.describe(path).vocab_file, do_lower_case=True)
   ids = np.zeros_like(expected["input_ids"])
   for row, sentence in enumerate(expected["sentences"]):
     tokens = ["[CLS]", *tokenizer.tokenize(str(sentence)), "[SEP]"]
@@ -236,7 +236,7 @@ def test_minilm_sentence_embeddings_equal_those_of_transformers(golden, real_dat
 )
 def test_real_files(real_data, name, count):
   path = str(real_data / "checkpoints" / name)
-  config = checkpoints.read_config(path)
+  config = checkpoints.describe(path).config
   ner = name == "hf_tiny_ner"
   model = heads.TokenClassifierModel(config, 9) if ner else heads.PretrainingModel(config)
   report = checkpoints.load(model, path, allow_missing=[POOLER] if ner else [])

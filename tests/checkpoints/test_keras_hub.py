@@ -45,7 +45,7 @@ def backbone(config, randomise):
 def test_backbone_as_preset_as_weights_and_live(backbone, features, weights_of, assert_same,
                                                 tmp_path):  # fmt: skip
   backbone.save_to_preset(str(tmp_path / "preset"))
-  config = checkpoints.read_config(str(tmp_path / "preset"))
+  config = checkpoints.describe(str(tmp_path / "preset")).config
   backbone.save_weights(str(tmp_path / "bert.weights.h5"))
   loaded = []
   for source in (str(tmp_path / "preset"), str(tmp_path / "bert.weights.h5"), backbone):
@@ -99,12 +99,9 @@ def test_config_and_vocabulary_of_a_preset(config, vocabulary, directory_of, tmp
   checkpoints.convert(directory_of("source", BertModel(config)), preset, "keras_hub")
   about = checkpoints.describe(preset)
   assert about.config == config
-  # As the scripts read it, which look beside the weights for files.
-  found = checkpoints.description.find_config(preset)
-  assert BertConfig.from_json_file(found) == config
-  assert about.do_lower_case is True
-  with open(about.vocabulary, encoding="utf-8") as file:
-    assert file.read().splitlines() == vocabulary
+  assert BertConfig.from_json_file(f"{preset}/config.json") == config
+  assert about.tokenizer.do_lower_case is True
+  assert list(about.tokens) == vocabulary
 
 
 @pytest.mark.parametrize("num_labels", [None, 3])
@@ -158,7 +155,7 @@ def test_another_architecture_is_named(tmp_path):
   backbone = keras_hub.models.RobertaBackbone(20, 1, 2, 8, 12, max_sequence_length=10)
   backbone.save_to_preset(str(tmp_path / "preset"))
   with pytest.raises(UserError, match="BertBackbone, found 'RobertaBackbone'"):
-    checkpoints.read_config(str(tmp_path / "preset"))
+    checkpoints.describe(str(tmp_path / "preset"))
   with pytest.raises(UserError, match="BertBackbone, found 'RobertaBackbone'"):
     checkpoints.formats.open_checkpoint(str(tmp_path / "preset"))
   with pytest.raises(UserError, match="expected KerasHub's BERT, found RobertaBackbone"):
@@ -185,3 +182,18 @@ def test_truncated_weights(backbone, config, tmp_path):
   path.write_bytes(path.read_bytes()[:40000])
   with pytest.raises(UserError, match="expected a complete HDF5 file"):
     checkpoints.load(BertModel(config), str(tmp_path))
+
+
+def test_backbone_in_bfloat16(config, features, randomise, weights_of, tmp_path):
+  backbone = keras_hub.models.BertBackbone(
+    config.vocab_size, config.num_hidden_layers, config.num_attention_heads, config.hidden_size,
+    config.intermediate_size, max_sequence_length=config.max_position_embeddings,
+    num_segments=config.type_vocab_size, dtype="bfloat16",
+  )  # fmt: skip
+  randomise(backbone.variables)
+  backbone.save_to_preset(str(tmp_path / "preset"))
+  model = BertModel(checkpoints.describe(str(tmp_path / "preset")).config)
+  assert not checkpoints.load(model, str(tmp_path / "preset")).unexpected
+  expected = np.asarray(backbone.get_layer("pooled_dense").bias, np.float32)
+  np.testing.assert_array_equal(weights_of(model)["bert/pooler/dense/bias"], expected)
+  checkpoints.convert(str(tmp_path / "preset"), str(tmp_path / "out"), "tf1")

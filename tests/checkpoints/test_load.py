@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from bert_tf import checkpoints, heads
-from bert_tf.checkpoints import formats, tf1
+from bert_tf import checkpoints, heads, names
+from bert_tf.checkpoints import formats, loading, tf1
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.modeling import BertModel
@@ -20,7 +20,7 @@ def test_large_variables_are_assigned_in_parts(config, directory_of, weights_of,
                                                monkeypatch):  # fmt: skip
   model = heads.PretrainingModel(config)
   source = directory_of("source", model)
-  monkeypatch.setattr(checkpoints, "_PART_BYTES", 100)
+  monkeypatch.setattr(loading, "_PART_BYTES", 100)
   other = heads.PretrainingModel(config)
   checkpoints.load(other, source)
   assert_same(weights_of(model), weights_of(other))
@@ -31,7 +31,7 @@ def test_under_a_distribution_strategy(config, directory_of, weights_of, monkeyp
 
   model = BertModel(config)
   source = directory_of("source", model)
-  monkeypatch.setattr(checkpoints, "_PART_BYTES", 100)
+  monkeypatch.setattr(loading, "_PART_BYTES", 100)
   with tf.distribute.MirroredStrategy(["cpu:0"]).scope():
     other = BertModel(config)
   checkpoints.load(other, source)
@@ -45,7 +45,9 @@ def test_nothing_is_changed_where_a_weight_is_missing(
   source = directory_of("source", BertModel(config))
   model = heads.ClassifierModel(config, 2)
   before = weights_of(model)
-  with pytest.raises(UserError, match=r"expected output_weights, .*--allow_missing"):
+  with pytest.raises(
+    UserError, match=r"expected output_weights, .*name the weights in `allow_missing`"
+  ):
     checkpoints.load(model, source)
   assert_same(before, weights_of(model))
   report = checkpoints.load(model, source, allow_missing=["output_*"])
@@ -69,7 +71,7 @@ def test_memory_is_that_of_the_model_and_thrice_its_largest_tensor(root, tmp_pat
   config = BertConfig(30522, 1024, 8, 16, 4096, type_vocab_size=2)
   (tmp_path / "bert_config.json").write_text(config.to_json_string())
   path = str(tmp_path / "model.ckpt")
-  variables = checkpoints.names.named_variables(BertModel(config))
+  variables = names.named_variables(BertModel(config))
   tf1.write(path, {name: variable.value for name, variable in variables.items()})
   about = checkpoints.describe(path)
   output = str(tmp_path / to)
@@ -84,9 +86,38 @@ def status(key):
     return next(int(line.split()[1]) << 10 for line in file if line.startswith(key))
 BertModel(BertConfig(30, 8, 1, 2, 8))
 before = status("VmRSS")
-checkpoints.load(BertModel(checkpoints.read_config({output!r})), {output!r})
+checkpoints.load(BertModel(checkpoints.describe({output!r}).config), {output!r})
 print(status("VmHWM") - before)
 """
   result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
   assert result.returncode == 0, result.stderr
   assert int(result.stdout) <= size + 3 * 30522 * 1024 * 4
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int32"])
+def test_types_of_weights(config, directory_of, weights_of, dtype):
+  import tensorflow as tf
+
+  model = BertModel(config)
+  source = directory_of("source", model)
+  expected = {n: tf.cast(a, dtype) for n, a in weights_of(model).items()}
+  step = np.int64(1 << 40)
+  tf1.write(f"{source}/bert_model.ckpt", {**expected, "global_step": step})
+  other = BertModel(config)
+  if dtype == "int32":
+    with pytest.raises(UserError, match="as floating-point numbers, found int32; take the model"):
+      checkpoints.load(other, source)
+    return
+  checkpoints.load(other, source)
+  for name, array in weights_of(other).items():
+    np.testing.assert_array_equal(array, tf.cast(expected[name], "float32"))
+  assert formats.open_checkpoint(source).read("global_step") == step
+
+
+def test_a_tensor_larger_than_the_data(config, directory_of):
+  """A shard that was cut, or an index that lies: said before memory is filled."""
+  source = directory_of("source", BertModel(config))
+  tf1.write(f"{source}/large", {"x": np.ones(1 << 16, "f4")})
+  os.replace(f"{source}/large.index", f"{source}/bert_model.ckpt.index")
+  with pytest.raises(UserError, match="x of 262144 bytes in"):
+    formats.open_checkpoint(f"{source}/bert_model.ckpt")

@@ -145,3 +145,63 @@ def test_large_tensors_are_read_in_parts(tmp_path, monkeypatch):
     read = file.read(name)
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read, array)
+
+
+def test_hdf5_types(tmp_path):
+  import h5py
+  import ml_dtypes
+
+  values = np.arange(-4, 4, dtype=np.float32)
+  with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+    for dtype in ("f2", "f4", "f8", "i4"):
+      file[dtype] = values.astype(dtype)
+    # As Keras writes it.
+    file["bfloat16"] = values.astype(ml_dtypes.bfloat16)
+    file["bfloat16"].attrs["dtype"] = "bfloat16"
+    file["opaque"] = values.astype(ml_dtypes.bfloat16)
+    file["text"] = "words"
+  file = Hdf5File(str(tmp_path / "tf_model.h5"))
+  for name in ("f2", "f4", "f8", "bfloat16"):
+    assert file.read(name).dtype == np.float32
+    np.testing.assert_array_equal(file.read(name), values)
+  for name in ("i4", "opaque", "text"):
+    assert file.read(name).dtype != np.float32
+
+
+@pytest.mark.parametrize(
+  "options",
+  [{}, {"chunks": (1 << 20,)}, {"chunks": (1 << 20,), "compression": "gzip"}],
+)
+def test_hdf5_that_claims_more_than_it_has(tmp_path, options):
+  import h5py
+
+  path = tmp_path / "tf_model.h5"
+  with h5py.File(path, "w") as file:
+    file["good"] = np.ones(3)
+    file.create_dataset("huge", shape=(1 << 30,), dtype="f4", **options)
+  assert path.stat().st_size < 1 << 14
+  with pytest.raises(UserError, match="huge claims 4294967296 bytes and has 0"):
+    Hdf5File(str(path))
+
+
+def test_hdf5_that_unpacks_to_its_harm(tmp_path):
+  import h5py
+
+  with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+    file.create_dataset("bomb", data=np.zeros(1 << 23, "f4"), chunks=(1 << 20,), compression="gzip")
+    file.create_dataset("fair", data=np.zeros(1 << 10, "f4"), compression="gzip")
+  with pytest.raises(UserError, match="bomb claims 33554432 bytes and has"):
+    Hdf5File(str(tmp_path / "tf_model.h5"))
+
+
+def test_safetensors_of_integers_and_of_types_unknown_to_numpy(tmp_path):
+  header = {"a": {"dtype": "I8", "shape": [2], "data_offsets": [0, 2]}}
+  header["b"] = {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [2, 4]}
+  path = tmp_path / "model.safetensors"
+  path.write_bytes(safetensors_file(header, bytes(4)))
+  file = SafetensorsFile(str(path))
+  assert file.read("a").dtype == np.int8
+  try:
+    assert file.read("b").dtype != np.float32
+  except UserError as error:
+    assert "found F8_E4M3; take the model from before" in str(error)

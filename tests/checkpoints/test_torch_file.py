@@ -268,3 +268,45 @@ def test_git_lfs_pointer(tmp_path):
   path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 440473133\n")
   with pytest.raises(UserError, match="found a git-LFS pointer"):
     TorchFile(str(path))
+
+
+NESTED = {"bias": tensor("FloatStorage", "0", 24, 0, (24,), (1,))}
+
+
+@pytest.mark.parametrize(
+  "values",
+  [
+    {"model_state_dict": NESTED, "epoch": 3, "optimizer_state_dict": {"state": {0: {"m": 1}}}},
+    {"state_dict": NESTED, "hyper_parameters": {"lr": 0.1}},
+    {"model": NESTED, "optimizer": {"exp_avg": NESTED["bias"]}, "files": [1, 2]},
+    {"my_network": NESTED, "step": 1},
+  ],
+)
+def test_what_trainers_wrap_around_the_weights(tmp_path, caplog, values):
+  path = write_zip(tmp_path / "m.bin", dump(values), {"0": ARRAY})
+  with caplog.at_level("INFO", logger="absl"):
+    file = TorchFile(path)
+  np.testing.assert_array_equal(file.read("bias"), ARRAY)
+  taken, *others = values
+  assert f"taking {taken!r} and leaving out {', '.join(others)}" in caplog.text
+
+
+def test_several_unknown_dictionaries_of_tensors(tmp_path):
+  path = write_zip(tmp_path / "m.bin", dump({"one": NESTED, "other": NESTED}), {"0": ARRAY})
+  with pytest.raises(UserError, match="expected one dictionary of tensors, found one, other"):
+    TorchFile(path)
+
+
+@pytest.mark.parametrize(
+  ("kind", "dtype", "exact"),
+  [("Half", "float16", True), ("BFloat16", "bfloat16", True), ("Double", "float64", True),
+   ("Float", "float32", True), ("Long", "int64", False), ("Char", "int8", False)],
+)  # fmt: skip
+def test_types(tmp_path, kind, dtype, exact):
+  import ml_dtypes
+
+  storage = ARRAY.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+  values = {"x": tensor(f"{kind}Storage", "0", 24, 0, (24,), (1,))}
+  array = TorchFile(write_zip(tmp_path / "m.bin", dump(values), {"0": storage})).read("x")
+  assert (array.dtype == np.float32) == exact
+  np.testing.assert_array_equal(array, ARRAY)

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from bert_tf.checkpoints import conversion, formats
+from bert_tf.checkpoints import conversion, formats, locate
 from bert_tf.checkpoints.conversion import Conversion
 from bert_tf.checkpoints.reader import Reader
 from bert_tf.checkpoints.tools import common
@@ -56,15 +56,17 @@ def last_checkpoints(directory: str, count: int) -> list[str]:
   Raises:
     UserError: there are fewer than `count`.
   """
-  import tensorflow as tf
-
-  state = tf.train.get_checkpoint_state(directory)
-  paths = list(state.all_model_checkpoint_paths) if state else []
-  paths = [path for path in paths if os.path.exists(path + ".index")]
+  paths = locate.listed(directory)
   if len(paths) < count:
+    names = ", ".join(map(os.path.basename, paths)) or "none that its state file lists"
+    advice = (
+      f"lower --last to {len(paths)}, or train"
+      if len(paths) > 1
+      else "there is nothing to average; train"
+    )
     raise UserError(
-      f"{directory}: expected {count} checkpoints, found {len(paths)}; train with a larger"
-      " --keep_checkpoint_max, or lower --last"
+      f"{directory}: expected the {count} checkpoints that --last asks for, found {len(paths)}"
+      f" ({names}); {advice} with --keep_checkpoint_max={count} or more"
     )
   return paths[-count:]
 
@@ -75,17 +77,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "inputs", nargs="+", help="the checkpoints, or one training directory and --last"
   )
   parser.add_argument("output", help="directory to write; new or empty")
-  parser.add_argument("--last", type=int, help="how many of the newest checkpoints to take")
+  parser.add_argument(
+    "--last", type=int, help="how many of the newest checkpoints to take, 2 at least"
+  )
   common.add_arguments(parser, inputs="")
 
 
 def run(args: argparse.Namespace) -> None:
   """Averages checkpoints."""
   paths = args.inputs
-  if args.last:
+  if args.last is not None:
+    if args.last < 2:
+      raise UserError(f"--last: expected at least 2 checkpoints to average, found {args.last}")
     if len(paths) != 1 or not os.path.isdir(paths[0]):
-      raise UserError("--last: expected one training directory to take checkpoints from")
+      raise UserError(
+        f"--last: expected one training directory to take checkpoints from, found {len(paths)}"
+        f" inputs: {', '.join(paths)}; name the directory alone, or leave --last out"
+      )
     paths = last_checkpoints(paths[0], args.last)
+  elif len(paths) == 1:
+    raise UserError(
+      f"expected at least two checkpoints to average, found {paths[0]}; name more of them, or, of"
+      " one training directory, how many of its newest to take with --last"
+    )
   _, about, to = common.open_input(args, paths[0])
-  readers = [formats.open_checkpoint(path) for path in paths]
+  readers = [formats.open_checkpoint(path, args.checkpoint_prefix) for path in paths]
   print(average(readers, args.output, to, about))

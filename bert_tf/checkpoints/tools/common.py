@@ -15,7 +15,7 @@ from bert_tf.model_dir import Description, Given, describe
 # What a reader says of its format -> the name of that format on the command line.
 _FORMAT_NAMES = {
   "TF1": "tf1", "Hugging Face": "huggingface", "Model Garden": "model_garden",
-  "KerasHub": "keras_hub",
+  "KerasHub": "keras_hub", "SavedModel": "tf1",
 }  # fmt: skip
 
 PATH_HELP = (
@@ -70,10 +70,20 @@ def add_arguments(parser: argparse.ArgumentParser, inputs: str = "input") -> Non
   )
   parser.add_argument("--bert_config_file", help="the config; default: the one beside the input")
   parser.add_argument("--vocab_file", help="the vocabulary; default: the one beside the input")
+  add_prefix_argument(parser)
+
+
+def add_prefix_argument(parser: argparse.ArgumentParser) -> None:
+  """Adds the argument that all commands have that read a checkpoint."""
+  parser.add_argument(
+    "--checkpoint_prefix",
+    help="what stands before the names of the model in the file, such as module/ or student.;"
+    " default: found by itself where there is one model",
+  )
 
 
 def open_input(args: argparse.Namespace, path: str) -> tuple[Reader, Description, str]:
   """Opens a checkpoint; returns it, what it is, and the format to write."""
-  reader = formats.open_checkpoint(path)
+  reader = formats.open_checkpoint(path, args.checkpoint_prefix)
   about = describe(path, Given(args.bert_config_file, args.vocab_file))
   return reader, about, args.to or _FORMAT_NAMES[reader.format]

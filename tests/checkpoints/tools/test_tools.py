@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from bert_tf import checkpoints, heads
 from bert_tf.checkpoints import formats, tf1
 from bert_tf.errors import UserError
+from bert_tf.model_dir import Description
 from bert_tf.modeling import BertModel
-from bert_tf.tokenization import FullTokenizer
+from bert_tf.tokenization import FullTokenizer, TokenizerSettings
 
 
 def run(command, *arguments):
@@ -52,7 +54,7 @@ def test_inspect(config, directory_of, capsys):
 
 def test_inspect_without_config_and_with_labels(golden, capsys):
   run("inspect", golden / "trained_relu_ckpt")
-  assert "expected bert_config.json or config.json beside the weights" in capsys.readouterr().out
+  assert "config      none beside the weights" in capsys.readouterr().out
   run("inspect", golden / "formats" / "huggingface" / "BertForTokenClassification")
   text = capsys.readouterr().out
   assert "format      Hugging Face" in text and "labels      O, B-X, I-X" in text
@@ -91,10 +93,18 @@ def test_average(config, directory_of, randomise, weights_of, tmp_path, out):
   np.testing.assert_array_equal(
     tensors(listed)["bert/pooler/dense/bias"], found["bert/pooler/dense/bias"]
   )
-  with pytest.raises(UserError, match="expected 4 checkpoints, found 3"):
-    run("average", source, out + "4", "--last", 4)
-  with pytest.raises(UserError, match="at least two checkpoints to average, found 1"):
-    run("average", source, out + "1")
+  for inputs, message in (
+    ([source, "--last", 4], r"the 4 checkpoints that --last asks for, found 3 \(model.ckpt-10, mo"),
+    ([source, "--last", 4], "lower --last to 3, or train with --keep_checkpoint_max=4 or more"),
+    ([source, "--last", 0], "--last: expected at least 2 checkpoints to average, found 0"),
+    ([source, "--last", -1], "--last: expected at least 2 checkpoints to average, found -1"),
+    ([source, source, "--last", 2], "expected one training directory .* found 2 inputs"),
+    ([source], "name more of them, or, of one training directory, how many .* with --last"),
+    ([tmp_path, "--last", 2], "found 0 .none that its state file lists.; there is nothing to"),
+  ):
+    *paths, _, _ = [*inputs, None, None] if len(inputs) == 1 else inputs
+    with pytest.raises(UserError, match=message):
+      run("average", *paths, out + "1", *inputs[len(paths) :])
 
 
 def test_average_of_different_models(config, directory_of, out):
@@ -110,7 +120,7 @@ def test_add_tokens(config, directory_of, features, out, to):
   run("add_tokens", source, out, "zebra", "##ness", "[E1]", "straße", "--to", to)
   about = checkpoints.describe(out)
   assert about.config.vocab_size == 35
-  tokenizer = FullTokenizer(about.vocabulary, do_lower_case=True)
+  tokenizer = FullTokenizer(about.vocab_file, do_lower_case=True)
   ids = tokenizer.convert_tokens_to_ids(["zebra", "##ness", "[E1]", "straße"])
   assert ids == [1, 2, 33, 34]
   assert tokenizer.tokenize("a zebra in Straße") == ["a", "zebra", "[UNK]", "straße"]
@@ -134,7 +144,7 @@ def test_tokens_from_a_file_fill_unused_slots_only(config, directory_of, tmp_pat
   run("add_tokens", source, out, "--tokens_file", tmp_path / "new.txt")
   about = checkpoints.describe(out)
   assert about.config == config
-  with open(about.vocabulary) as file:
+  with open(about.vocab_file) as file:
     assert file.read().splitlines()[:4] == ["[PAD]", "lion", "tiger", "[UNK]"]
 
 
@@ -213,5 +223,62 @@ def test_extend_positions(config, directory_of, features, out):
 def test_the_format_is_kept(golden, out):
   source = golden / "formats" / "huggingface" / "BertForTokenClassification"
   run("truncate_layers", source, out, "--num_layers", 1)
-  assert {"config.json", "model.safetensors", "tokenizer_config.json"} == set(os.listdir(out))
+  assert {"config.json", "model.safetensors", "labels.txt", "head.json"} == set(os.listdir(out))
   assert checkpoints.describe(out).labels == ("O", "B-X", "I-X")
+
+
+def test_names_cannot_give_orders_to_the_terminal(config, directory_of, capsys):
+  more = {"evil\x1b[2Jname": np.ones(2, np.float32), "two\nrows": np.ones(2, np.float32)}
+  source = directory_of("source", BertModel(config), **more)
+  run("inspect", source)
+  text = capsys.readouterr().out
+  assert "\x1b" not in text and r"evil\x1b[2Jname" in text and r"two\x0arows" in text
+
+
+def test_inspect_shows_what_is_not_finite(config, directory_of, capsys):
+  source = directory_of("source", BertModel(config), extra=np.array([1, np.nan, np.inf], "f4"))
+  run("inspect", source)
+  line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("extra"))
+  assert "(2 values NaN or infinite)" in line
+
+
+TOOLS = {
+  "add_tokens": ["zebra"], "strip": [], "truncate_layers": ["--num_layers", 1],
+  "extend_positions": ["--max_position_embeddings", 20], "average": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("to", ["tf1", "huggingface"])
+@pytest.mark.parametrize("command", TOOLS)
+def test_what_lies_beside_the_weights_is_kept(config, vocabulary, tmp_path, command, to):
+  """Labels, kind of head, settings of the run and of the tokenizer."""
+  about = Description(
+    config, tuple(vocabulary), tokenizer=TokenizerSettings(do_lower_case=True, strip_accents=False),
+    labels=("a", "b", "c"), head="multilabel", pairs=True, max_seq_length=9,
+    settings={"threshold": 0.3},
+  )  # fmt: skip
+  source, out = tmp_path / "source", tmp_path / "out"
+  checkpoints.save(heads.ClassifierModel(config, 3), str(source), "tf1", about)
+  inputs = [source, source] if command == "average" else [source]
+  run(command, *inputs, out, *TOOLS[command], "--to", to)
+  found = checkpoints.describe(str(out))
+  for name in ("labels", "head", "pairs", "max_seq_length", "settings", "tokenizer"):
+    assert getattr(found, name) == getattr(about, name), name
+  if to == "huggingface":
+    written = json.loads((out / "config.json").read_text())
+    assert written["problem_type"] == "multi_label_classification"
+
+
+def test_a_prefix_is_found_and_given(config, directory_of, weights_of, capsys, tmp_path):
+  model = BertModel(config)
+  source = directory_of("source", model)
+  twice = {f"{p}/{n}": a for n, a in weights_of(model).items() for p in ("teacher", "student")}
+  tf1.write(f"{source}/bert_model.ckpt", twice)
+  with pytest.raises(UserError, match="found 2: 'student/bert/', 'teacher/bert/'"):
+    run("strip", source, tmp_path / "out")
+  run("strip", source, tmp_path / "out", "--checkpoint_prefix", "student")
+  assert_equal = np.testing.assert_array_equal
+  name = "bert/pooler/dense/kernel"
+  assert_equal(tensors(tmp_path / "out")[name], weights_of(model)[name])
+  run("inspect", source, "--checkpoint_prefix=teacher")
+  assert name in capsys.readouterr().out
