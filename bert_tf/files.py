@@ -38,9 +38,9 @@ def atomic_writer(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]
     raise UserError(
       f"cannot write {path}: {error.strerror}; give a path in a writable directory"
     ) from error
-  text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+  encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
   try:
-    with no_room_is_said(path), open(handle, mode, **text) as file:
+    with no_room_is_said(path), open(handle, mode, encoding=encoding, newline=newline) as file:
       yield file
     # mkstemp makes files that only the owner can read; follow the umask as open() would.
     umask = os.umask(0)

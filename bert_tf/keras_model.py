@@ -23,6 +23,7 @@ class BertKerasModel(keras.Model):
 
   config: BertConfig
   recompute_activations: bool
+  built: bool
 
   def __call__(self, features: Any, *args: Any, **kwargs: Any) -> Any:
     """Calls the model; features may be lists or arrays, see `model_features`."""

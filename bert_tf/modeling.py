@@ -308,8 +308,10 @@ class BertModel(BertKerasModel):
     """Creates all variables, in the original's order."""
     if self.built:
       return  # Keras asks once more when it has loaded a model.
-    for layer in filter(None, (self.embeddings, self.encoder, self.pooler)):
-      layer.build(input_shape)
+    self.embeddings.build(input_shape)
+    self.encoder.build(input_shape)
+    if self.pooler:
+      self.pooler.build(input_shape)
     self.built = True
 
   def get_config(self) -> dict[str, Any]:

@@ -155,9 +155,10 @@ class Reader:
 
   def _check_tied(self) -> None:
     words = self._names.get("bert/embeddings/word_embeddings", ("", SAME))[0]
-    if isinstance(self._file, TorchFile) and self._file.shares_storage(self._decoder, words):
+    decoder = self._decoder or ""
+    if isinstance(self._file, TorchFile) and self._file.shares_storage(decoder, words):
       return
-    if not words or not np.array_equal(self._file.read(self._decoder), self._file.read(words)):
+    if not words or not np.array_equal(self._file.read(decoder), self._file.read(words)):
       raise UserError(
         f"{self.path}: expected masked-LM output weights that are the word embeddings, found"
         f" other ones in {self._decoder}; BERT ties them, so this head cannot be loaded"

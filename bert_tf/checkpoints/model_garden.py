@@ -146,7 +146,7 @@ class Reader:
 
   def _same(self, ours: str, key: str) -> bool:
     other = self._sources[ours][0]
-    return np.array_equal(*(self._reader.read(k + _VALUE) for k in (key, other)))
+    return np.array_equal(self._reader.read(key + _VALUE), self._reader.read(other + _VALUE))
 
   def read(self, name: str) -> np.ndarray:
     """Returns a tensor in the original's layout; raises UserError where it is damaged."""
@@ -194,8 +194,8 @@ def _canonical_names(keys: list[str]) -> dict[str, str]:
 
 
 def _functional_name(name: str, blocks: list[int]) -> str:
-  number = int(re.match(r"layer_with_weights-(\d+)/", name)[1])
-  rest = name.split("/", 1)[1]
+  layer, rest = name.split("/", 1)
+  number = int(layer.removeprefix("layer_with_weights-"))
   if number in blocks:
     return f"_transformer_layers/{blocks.index(number)}/{rest}"
   if number < len(_FUNCTIONAL_EMBEDDINGS):

@@ -106,11 +106,9 @@ class SafetensorsFile:
     count = max(1, _PART_VALUES * rows // max(1, math.prod(shape)))
     if rows <= count:
       return self._read_part(name)
-    parts: np.ndarray | None = None
+    parts = np.empty(shape, self._read_part(name, 0, 0).dtype)
     for start in range(0, rows, count):
       part = self._read_part(name, start, min(start + count, rows))
-      if parts is None:
-        parts = np.empty(shape, part.dtype)
       parts[start : start + count] = part
     return parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from bert_tf import names
 from bert_tf.checkpoints import huggingface, tf1
@@ -35,7 +36,7 @@ def write(directory: str, weights: Weights, about: Description) -> dict[str, str
   return left_out
 
 
-class _Without:
+class _Without(Mapping):
   """A mapping less some of its keys, still read one tensor at a time."""
 
   def __init__(self, weights: Weights, names: dict[str, str]):
@@ -47,3 +48,6 @@ class _Without:
 
   def __iter__(self):
     return (name for name in self._weights if name not in self._names)
+
+  def __len__(self) -> int:
+    return sum(1 for _ in self)

@@ -123,8 +123,9 @@ def _unpickle(file: BinaryIO, path: str) -> tuple[Any, dict[str, _Storage]]:
   try:
     end = start
     for opcode, argument, position in pickletools.genops(file):
+      position = position or 0
       # The interpreter would make room for as many entries as this number says.
-      if opcode.name in ("PUT", "LONG_BINPUT") and argument > position:
+      if opcode.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > position:
         raise pickle.UnpicklingError("a memo entry out of range")
       if position - start > _MAX_PICKLE_BYTES:
         raise pickle.UnpicklingError("a pickle of unreasonable size")
@@ -218,7 +219,7 @@ class TorchFile:
       keys, _ = _unpickle(file, self.path)
       if not isinstance(keys, list) or set(map(str, keys)) != set(storages):
         raise damaged(self.path, _WHAT, "a list of storages that are not those of the tensors")
-      for storage in map(storages.get, map(str, keys)):
+      for storage in (storages[str(key)] for key in keys):
         # Each storage is its number of elements, 8 bytes, and then its bytes.
         if int.from_bytes(file.read(8), "little") != storage.size:
           raise damaged(self.path, _WHAT, "a storage of another size than its tensors")
@@ -246,6 +247,7 @@ class TorchFile:
     return self._tensors.get(first) == self._tensors.get(second)
 
   def _read_entry(self, name: str, size: int | None = None) -> bytes:
+    assert self._zip  # Only archives have entries.
     info = self._zip.getinfo(name)
     # torch never compresses; a bomb would.
     if info.compress_type != zipfile.ZIP_STORED:

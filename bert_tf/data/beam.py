@@ -19,7 +19,8 @@ import dataclasses
 import hashlib
 import logging
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from bert_tf.data.documents import Document, sentence_encoder
 from bert_tf.data.in_memory_creation import ExampleMaker
@@ -182,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   for field in (*dataclasses.fields(BeamOptions), *dataclasses.fields(InstanceOptions)):
     required = field.default is dataclasses.MISSING
-    kind = str if required else type(field.default)
+    kind: Callable[[str], Any] = str if required else type(field.default)
     if kind is bool:
       kind = _boolean
     parser.add_argument(
@@ -201,10 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
   """Runs the pipeline; flags that are not ours go to Beam."""
   logging.getLogger().setLevel(logging.INFO)
   flags, rest = _parser().parse_known_args(arguments)
-  files, options = (
-    kind(**{field.name: getattr(flags, field.name) for field in dataclasses.fields(kind)})
-    for kind in (BeamOptions, InstanceOptions)
-  )
+
+  def given(kind: type) -> dict[str, Any]:
+    return {field.name: getattr(flags, field.name) for field in dataclasses.fields(kind)}
+
+  files, options = BeamOptions(**given(BeamOptions)), InstanceOptions(**given(InstanceOptions))
   vocab = FullTokenizer(files.vocab_file, files.do_lower_case).vocab
   validate_case_matches_checkpoint(files.do_lower_case, None, vocab)
   pipeline_options = PipelineOptions(rest)

@@ -143,7 +143,7 @@ def _check_range(values: list, name: str, field: Field, where: str, limits: dict
     return
   wrong = next(value for value in values if not 0 <= value < below)
   source = f" ({field.below})" if isinstance(field.below, str) else ""
-  remedy = _LIMIT_NAMES.get(field.below, "create the records again")
+  remedy = _LIMIT_NAMES.get(str(field.below), "create the records again")
   raise UserError(
     f"{where}: expected {name} from 0 to {below - 1}{source}, found {wrong}; {remedy}"
   )

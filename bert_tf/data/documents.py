@@ -7,8 +7,8 @@ import itertools
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import BinaryIO, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Protocol
 
 from bert_tf.data.records import GZIP_SUFFIX
 from bert_tf.errors import UserError
@@ -60,8 +60,11 @@ class Document:
 class Tokenizer(Protocol):
   """What is asked of `bert_tf.tokenization.FullTokenizer`."""
 
-  vocab: dict[str, int]
   settings: TokenizerSettings
+
+  @property
+  def vocab(self) -> Mapping[str, int]:
+    """Token -> id."""
 
   def tokenize(self, text: str) -> list[str]:
     """Splits text into pieces of the vocabulary."""
@@ -108,7 +111,7 @@ def sentence_encoder(tokenizer: Tokenizer) -> Encode:
   return encode
 
 
-def open_input(path: str) -> BinaryIO:
+def open_input(path: str) -> BinaryIO | gzip.GzipFile:
   """Opens text for reading bytes, uncompressed if the name ends in `.gz`; may raise OSError."""
   return gzip.open(path, "rb") if path.endswith(GZIP_SUFFIX) else open(path, "rb")
 
@@ -128,7 +131,7 @@ def read_lines(path: str, progress: Callable[[int], object] | None = None) -> It
   number = 0
   try:
     with open_input(path) as file:
-      raw = file.fileobj if isinstance(file, gzip.GzipFile) else file
+      raw: Any = file.fileobj if isinstance(file, gzip.GzipFile) else file
       for number, line in enumerate(file, start=1):
         yield line.decode("utf-8").strip()
         if progress and number % 1000 == 0:

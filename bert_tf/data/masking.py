@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 from typing import NamedTuple
 
 from bert_tf.errors import UserError
@@ -73,7 +73,7 @@ class Vocabulary:
   is_suffix: bytes
 
   @classmethod
-  def of(cls, vocab: dict[str, int]) -> Vocabulary:
+  def of(cls, vocab: Mapping[str, int]) -> Vocabulary:
     """From token -> id, ids in the order 0, 1, ...; raises UserError if a special one lacks."""
     missing = [token for token in ("[CLS]", "[SEP]", "[MASK]") if token not in vocab]
     if missing:

@@ -243,14 +243,14 @@ class RecordWriter:
     self.num_written = 0
     self._atomic = atomic_writer(self.path, "wb")
     self._gzip: gzip.GzipFile | None = None
-    self._file: IO[bytes] | None = None
-    self._raw: IO[bytes] | None = None
+    self._raw: IO[bytes]
+    self._file: IO[bytes] | gzip.GzipFile
 
   def __enter__(self) -> RecordWriter:
     self._file = self._raw = self._atomic.__enter__()
     if self.path.endswith(GZIP_SUFFIX):
       self._gzip = gzip.GzipFile(
-        filename="", mode="wb", compresslevel=6, fileobj=self._file, mtime=0
+        filename="", mode="wb", compresslevel=6, fileobj=self._raw, mtime=0
       )
       self._file = self._gzip
     return self
@@ -313,7 +313,7 @@ def _read_exactly(file: IO[bytes], length: int) -> bytes:
   return b"".join(portions)
 
 
-def _read_record(file: IO[bytes], header: bytes, where: str) -> bytes:
+def _read_record(file: IO[bytes] | gzip.GzipFile, header: bytes, where: str) -> bytes:
   """Reads what follows `header`.
 
   A length is believed only as far as there is data, whatever its checksum says: it is no secret how

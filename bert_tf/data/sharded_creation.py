@@ -218,8 +218,7 @@ def _start_worker(job: Job, done: Any, stop: Any) -> None:
   """Prepares a worker process: it leaves Ctrl-C to its parent and does not outlive it."""
   global _worker
   signal.signal(signal.SIGINT, signal.SIG_IGN)
-  parent = multiprocessing.parent_process()
-  threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+  threading.Thread(target=_end_with_parent, daemon=True).start()
 
   def progress(num_bytes: float) -> None:
     if stop.is_set():
@@ -230,7 +229,15 @@ def _start_worker(job: Job, done: Any, stop: Any) -> None:
   _worker = ShardWorker(job, progress)
 
 
+def _end_with_parent() -> None:
+  parent = multiprocessing.parent_process()
+  if parent:
+    parent.join()
+    os._exit(1)
+
+
 def _work(index: int, shard: Shard, path: str) -> Totals:
+  assert _worker
   return _worker(index, shard, path)
 
 
@@ -300,9 +307,11 @@ class Reservoir:
   def offer(self, document: Document, rng: random.Random) -> None:
     """Takes the document or not; of a long one a run of sentences, to bound memory."""
     self._offered += 1
-    place = len(self.documents) if len(self.documents) < self._capacity else None
-    if place is None and (place := below(rng, self._offered)) >= self._capacity:
-      return
+    place = len(self.documents)
+    if place >= self._capacity:
+      place = below(rng, self._offered)
+      if place >= self._capacity:
+        return
     start = below(rng, max(1, len(document) - _RESERVOIR_SENTENCES + 1))
     part = Document(document.sentences(start, start + _RESERVOIR_SENTENCES))
     self.documents[place : place + 1] = [part]

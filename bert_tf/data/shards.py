@@ -69,7 +69,10 @@ def text_bytes(shard: Shard) -> int:
 
 
 def cut_file(
-  path: str, size: int, shard_bytes: int, opener: Callable[[str], BinaryIO] = open_input
+  path: str,
+  size: int,
+  shard_bytes: int,
+  opener: Callable[[str], BinaryIO | gzip.GzipFile] = open_input,
 ) -> list[Piece]:
   """Cuts a file of `size` bytes evenly, at document boundaries; see `plan_shards`."""
   if path.endswith(GZIP_SUFFIX):
@@ -119,7 +122,7 @@ def read_blocks(
   shard: Shard,
   encode: Encode,
   block_bytes: int,
-  opener: Callable[[str], BinaryIO] = open_input,
+  opener: Callable[[str], BinaryIO | gzip.GzipFile] = open_input,
 ) -> Iterator[Block]:
   """Reads a shard line by line; memory is bounded by `block_bytes`.
 
@@ -147,7 +150,9 @@ def read_blocks(
   yield Block([document for document in documents if document], num_bytes, num_ended)
 
 
-def _lines(piece: Piece, opener: Callable[[str], BinaryIO]) -> Iterator[tuple[str, int]]:
+def _lines(
+  piece: Piece, opener: Callable[[str], BinaryIO | gzip.GzipFile]
+) -> Iterator[tuple[str, int]]:
   """Stripped lines and how many bytes they took."""
   compressed = piece.path.endswith(GZIP_SUFFIX)
   position = piece.start
@@ -170,7 +175,9 @@ def _lines(piece: Piece, opener: Callable[[str], BinaryIO]) -> Iterator[tuple[st
     raise UserError(f"cannot read {piece.path}: {error.strerror or error}") from error
 
 
-def _line_number(opener: Callable[[str], BinaryIO], path: str, position: int) -> int:
+def _line_number(
+  opener: Callable[[str], BinaryIO | gzip.GzipFile], path: str, position: int
+) -> int:
   """The number of the line that begins at `position`."""
   number = 1
   with opener(path) as file:

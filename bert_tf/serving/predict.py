@@ -120,8 +120,8 @@ def predict(
     batch_size: how many texts the model is given at once.
   """
   predictor = Predictor(saved_model_dir)
-  texts = (text.encode() if isinstance(text, str) else text for text in texts)
-  while batch := list(itertools.islice(texts, batch_size)):
+  encoded = (text.encode() if isinstance(text, str) else text for text in texts)
+  while batch := list(itertools.islice(encoded, batch_size)):
     yield from predictor.predict(batch)
 
 

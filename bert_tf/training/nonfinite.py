@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -41,7 +42,7 @@ def explain(
   suffix = f"_worker{worker}" if worker else ""
   path = os.path.join(output_dir, f"nonfinite_step_{step}{suffix}.npz")
   with atomic_writer(path, "wb") as file:
-    np.savez(file, **batch)
+    np.savez(file, **cast(dict[str, Any], batch))
   causes = [
     *ids_out_of_range(batch, task.features),
     *_weights_not_finite(model),

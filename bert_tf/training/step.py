@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -133,7 +134,7 @@ class TrainStep:
         totals[name] = tf.math.divide_no_nan(totals[name], totals["updates"])
     return {**totals, "halted": halted}
 
-  def _no_metrics(self, iterator: Iterator) -> Metrics:
+  def _no_metrics(self, iterator: Any) -> Metrics:
     """Zeros for all metrics; what losses there are, the task tells from the shapes of a batch."""
     replicas = tf.distribute.get_strategy().experimental_local_results(iterator.element_spec)
     weights = tf.function(self._task.loss_weights, autograph=False).get_concrete_function(

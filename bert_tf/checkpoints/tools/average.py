@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 
 import numpy as np
@@ -41,13 +42,13 @@ def average(readers: list[Reader], output: str, to: str, about: Description) -> 
         f" {list(result.shapes.get(name, ())) or 'none'}"
       )
   for name, shape in list(result.shapes.items()):
-    result.change(name, shape, lambda name=name: _mean(readers, name))
+    result.change(name, shape, functools.partial(_mean, readers, name))
   return conversion.write(output, to, result, about)
 
 
 def _mean(readers: list[Reader], name: str) -> np.ndarray:
-  total = sum(reader.read(name).astype(np.float64) for reader in readers)
-  return (total / len(readers)).astype(np.float32)
+  total = np.sum([reader.read(name) for reader in readers], axis=0, dtype=np.float64)
+  return np.asarray(total / len(readers), np.float32)
 
 
 def last_checkpoints(directory: str, count: int) -> list[str]:

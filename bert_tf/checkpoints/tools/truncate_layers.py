@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import re
 
 from bert_tf.checkpoints import conversion
@@ -47,7 +48,7 @@ def truncate_layers(
     for new, old in enumerate(layers):
       if match and int(match[1]) == old:
         target = f"bert/encoder/layer_{new}/{name[match.end() :]}"
-        result.change(target, shape, lambda name=name: reader.read(name))
+        result.change(target, shape, functools.partial(reader.read, name))
   config = dataclasses.replace(about.config, num_hidden_layers=len(layers))
   return conversion.write(output, to, result, dataclasses.replace(about, config=config))
 

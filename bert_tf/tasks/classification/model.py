@@ -75,7 +75,7 @@ class ClassificationTask(Task):
 
   def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
     """See `Task`."""
-    return pipelines.example_dataset(self._train_file, self._spec, options, self._buckets)
+    return pipelines.example_dataset(self._train_file or [], self._spec, options, self._buckets)
 
   def num_train_examples(self) -> int | None:
     """See `Task`."""

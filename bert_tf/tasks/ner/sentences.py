@@ -71,9 +71,9 @@ def find_file(data_dir: str | None, split: str, given: str | None = None) -> str
     inside = os.path.join(data_dir or "", given)
     return inside if os.path.exists(inside) and not os.path.exists(given) else given
   if not data_dir or not os.path.isdir(data_dir):
-    found = f"nothing at {data_dir!r}" if data_dir else "none"
+    missing = f"nothing at {data_dir!r}" if data_dir else "none"
     raise UserError(
-      f"`data_dir`: expected a directory, found {found}; name it, or the file with `{split}_file`"
+      f"`data_dir`: expected a directory, found {missing}; name it, or the file with `{split}_file`"
     )
   names = [
     name

@@ -58,7 +58,7 @@ def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptio
   config = _check(flags, training)
   _check_packing(flags, training, devices)
   train_files = input_files(flags.input_file)
-  eval_files = train_files
+  eval_files: Sequence[str] = train_files
   if flags.eval_input_file:
     eval_files = input_files(flags.eval_input_file, "`eval_input_file`")
   limits = {"vocab_size": config.vocab_size, "type_vocab_size": config.type_vocab_size}
@@ -75,8 +75,8 @@ def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptio
   try:
     _run(flags, config, (train_files, eval_files), settings, training, devices)
   except tf.errors.OpError as error:
-    files = sorted({*train_files, *eval_files})
-    if found := checks.find_record_error(files, _spec(flags, files), limits):
+    every = sorted({*train_files, *eval_files})
+    if found := checks.find_record_error(every, _spec(flags, every), limits):
       raise found from error
     raise
 
@@ -200,7 +200,7 @@ def _masking(flags: PretrainingFlags):
   from bert_tf.data.masking import Vocabulary
 
   return DynamicMasking(
-    Vocabulary.of(load_vocab(flags.vocab_file)),
+    Vocabulary.of(load_vocab(flags.vocab_file or "")),
     flags.masked_lm_prob,
     flags.max_predictions_per_seq,
     flags.do_whole_word_mask,

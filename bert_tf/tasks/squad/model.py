@@ -74,7 +74,7 @@ class SquadTask(Task):
   def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
     """See `Task`. All windows are padded to max_seq_length, which the loss depends on."""
     spec = records.squad(self._max_seq_length, is_training=True)
-    return pipelines.example_dataset(self._train_file, spec, options)
+    return pipelines.example_dataset(self._train_file or [], spec, options)
 
   def predict_dataset(
     self, predict_file: str, batch_size: int, dynamic_padding: bool = False
