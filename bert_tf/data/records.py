@@ -300,7 +300,7 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
     raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
 
 
-def _read_exactly(file: IO[bytes], length: int) -> bytes:
+def _read_exactly(file: IO[bytes] | gzip.GzipFile, length: int) -> bytes:
   """Reads `length` bytes or what there is, and asks for no more memory than that takes."""
   data = file.read(min(length, _PORTION))
   if len(data) < min(length, _PORTION) or len(data) == length:

@@ -11,11 +11,14 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 from bert_tf.data.documents import Document, Encode, not_utf8_line, open_input
 from bert_tf.data.records import GZIP_SUFFIX
 from bert_tf.errors import UserError
+
+# Opens text for reading bytes, see `open_input`.
+Opener: TypeAlias = "Callable[[str], BinaryIO | gzip.GzipFile]"
 
 # Text compresses to about a third.
 _GZIP_RATIO = 3
@@ -72,7 +75,7 @@ def cut_file(
   path: str,
   size: int,
   shard_bytes: int,
-  opener: Callable[[str], BinaryIO | gzip.GzipFile] = open_input,
+  opener: Opener = open_input,
 ) -> list[Piece]:
   """Cuts a file of `size` bytes evenly, at document boundaries; see `plan_shards`."""
   if path.endswith(GZIP_SUFFIX):
@@ -88,7 +91,7 @@ def cut_file(
   ]
 
 
-def _next_document(file: BinaryIO, offset: int, window: int) -> int:
+def _next_document(file: BinaryIO | gzip.GzipFile, offset: int, window: int) -> int:
   """Where the first document after the line at `offset` begins.
 
   If no blank line is near, the next line: a document is then in two shards.  Greater offsets never
@@ -122,7 +125,7 @@ def read_blocks(
   shard: Shard,
   encode: Encode,
   block_bytes: int,
-  opener: Callable[[str], BinaryIO | gzip.GzipFile] = open_input,
+  opener: Opener = open_input,
 ) -> Iterator[Block]:
   """Reads a shard line by line; memory is bounded by `block_bytes`.
 
@@ -150,9 +153,7 @@ def read_blocks(
   yield Block([document for document in documents if document], num_bytes, num_ended)
 
 
-def _lines(
-  piece: Piece, opener: Callable[[str], BinaryIO | gzip.GzipFile]
-) -> Iterator[tuple[str, int]]:
+def _lines(piece: Piece, opener: Opener) -> Iterator[tuple[str, int]]:
   """Stripped lines and how many bytes they took."""
   compressed = piece.path.endswith(GZIP_SUFFIX)
   position = piece.start
@@ -175,9 +176,7 @@ def _lines(
     raise UserError(f"cannot read {piece.path}: {error.strerror or error}") from error
 
 
-def _line_number(
-  opener: Callable[[str], BinaryIO | gzip.GzipFile], path: str, position: int
-) -> int:
+def _line_number(opener: Opener, path: str, position: int) -> int:
   """The number of the line that begins at `position`."""
   number = 1
   with opener(path) as file:

@@ -67,7 +67,9 @@ class Beside:
   @functools.cached_property
   def config(self) -> BertConfig | None:
     """The architecture."""
-    return BertConfig.from_json_file(self.config_file) if self.config_file else None
+    if not self.config_file:
+      return None
+    return BertConfig.from_json_file(self.config_file, weights=local_path(str(self.path)))
 
   @functools.cached_property
   def their_config(self) -> dict[str, Any]:
