@@ -21,7 +21,7 @@ from absl import logging
 from bert_tf import model_dir
 from bert_tf.data import records
 from bert_tf.errors import UserError
-from bert_tf.files import existing_checkpoint
+from bert_tf.files import existing_checkpoint, refuse_overwriting
 from bert_tf.model_dir import Description, Given, head_kinds, weight_files
 from bert_tf.training import cluster, feasibility, run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
@@ -101,6 +101,7 @@ class TaskData(abc.ABC):
     settings: what later commands must know to answer as this run does, by flag; JSON values.
     run_settings: what else would make it another run if it changed; JSON values by flag.
     train_files: what it is trained on, to tell another start with other data.
+    input_files: all files that it reads, by the flag that names them.
     num_train_examples: how many examples an epoch has.
   """
 
@@ -113,12 +114,16 @@ class TaskData(abc.ABC):
     TRAIN: "train.tf_record", DEV: "eval.tf_record", TEST: "predict.tf_record"
   }  # fmt: skip
 
+  # What `evaluate` and `predict` write, in the output directory.
+  result_files: ClassVar[tuple[str, ...]] = ()
+
   head: str
   labels: tuple[str, ...] = ()
   pairs: bool = False
   settings: Mapping[str, Any] = {}
   run_settings: Mapping[str, Any] = {}
   train_files: Sequence[str] = ()
+  input_files: Mapping[str, Sequence[str]] = {}
 
   @property
   @abc.abstractmethod
@@ -216,12 +221,17 @@ class FineTuning:
       UserError: there are no weights, something is missing, or does not fit together.
     """
     self._options = options
-    weights = _weights(options)
+    self._start = _weights(options)
+    weights = self._start
+    if options.do_train:
+      # A training may have another head; whether it goes on with the same run, `run_config` tells.
+      weights = Description(weights.config, weights.tokens, weights.vocab_file, weights.tokenizer)
     weights = _with_length(weights, options, default_max_seq_length)
     self.data = make_data(options, weights)
     for split in (TRAIN, DEV, TEST):
       if options.wants(split):
         self.data.examples(split)
+    self._refuse_overwriting()
     self.about = dataclasses.replace(
       weights,
       labels=self.data.labels,
@@ -229,6 +239,13 @@ class FineTuning:
       pairs=self.data.pairs,
       settings=self.data.settings,
     )
+
+  def _refuse_overwriting(self) -> None:
+    """Raises UserError where a record or a result file would replace a file that is read."""
+    names = (*self.data.record_files.values(), *self.data.result_files)
+    written = [os.path.join(self._options.output_dir, name) for name in names]
+    read = {f"`{flag}`": files for flag, files in self.data.input_files.items()}
+    refuse_overwriting({"`output_dir`": written}, read)
 
   @property
   def num_train_examples(self) -> int:
@@ -256,6 +273,7 @@ class FineTuning:
     feasibility.check_memory(self.about.config)
     if training.eval_steps:
       self.data.examples(self.data.scored_split)
+    self._warn_of_another_head()
     logging.info("***** Running training *****")
     self.data.log_training()
     logging.info("  Batch size = %d", training.train_batch_size)
@@ -278,6 +296,16 @@ class FineTuning:
       from bert_tf.training import loop
 
       loop.train(task, training, devices)
+
+  def _warn_of_another_head(self) -> None:
+    """Says where outputs of the initial checkpoint are taken on under other names."""
+    known, labels = self._start.labels, self.about.labels
+    if known and len(known) == len(labels) and known != labels:
+      logging.warning(
+        "The head of the initial checkpoint, trained on %s, is where training on %s starts from",
+        ", ".join(known[:6]),
+        ", ".join(labels[:6]),
+      )
 
   def _scorer(
     self, directory: str, task: Callable[[], Task]
@@ -355,10 +383,9 @@ class FineTuning:
 
 
 def _weights(options: FineTuningOptions) -> Description:
-  """Describes the weights that the run goes on from, and leaves out what does not bind it.
+  """Describes the weights that the run goes on from.
 
-  That is the run in the output directory where there is one, or else the initial checkpoint. A
-  training may have another head; whether it goes on with the same run, `run_config` compares.
+  That is the run in the output directory where there is one, or else the initial checkpoint.
   """
   given = Given(
     options.bert_config_file, options.vocab_file, options.do_lower_case, default_lower_case=True
@@ -370,10 +397,7 @@ def _weights(options: FineTuningOptions) -> Description:
     weight_files.newest(options.output_dir, takes_best=False)
     resumes = True
   place = options.output_dir if resumes else options.init_checkpoint
-  about = model_dir.describe(place, given, needs_vocabulary=True)
-  if options.do_train:
-    return Description(about.config, about.tokens, about.vocab_file, about.tokenizer)
-  return about
+  return model_dir.describe(place, given, needs_vocabulary=True)
 
 
 def check_head(head: str, weights: Description) -> None:

@@ -46,6 +46,8 @@ class ClassificationOptions:
 class ClassificationData(TaskData):
   """See `TaskData`."""
 
+  result_files = ("eval_results.txt", "eval_metrics.json", "test_results.tsv", "predictions.jsonl")
+
   def __init__(self, task: ClassificationOptions, options: FineTuningOptions, weights: Description):
     """Makes the processor of the task, and finds its labels.
 
@@ -74,6 +76,7 @@ class ClassificationData(TaskData):
     self.run_settings = {"task_name": task.task_name.lower(), "task_type": self.head}
     wanted = [split for split in (TRAIN, DEV, TEST) if options.wants(split)]
     self.pairs = any(example.text_b for split in wanted for example in self.examples(split))
+    self.input_files = {"data_dir": [p for s in wanted for p in self._processor.files(s)]}
     if options.do_train:
       self.train_files = self._processor.files(TRAIN)
     elif weights.pairs is not None and weights.pairs != self.pairs:

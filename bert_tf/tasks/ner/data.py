@@ -48,6 +48,9 @@ class NerData(TaskData):
   """See `TaskData`."""
 
   unit = "sentences"
+  result_files = (
+    "eval_results.txt", "eval_metrics.json", "test_predictions.txt", "test_results.tsv",
+  )  # fmt: skip
   head = head_kinds.TOKENS
 
   def __init__(self, task: NerOptions, options: FineTuningOptions, weights: Description):
@@ -68,6 +71,8 @@ class NerData(TaskData):
     )
     self.settings = {} if doc_stride is None else {"doc_stride": doc_stride}
     self.run_settings = {"doc_stride": doc_stride}
+    wanted = [split for split in (TRAIN, DEV, TEST) if options.wants(split)]
+    self.input_files = {f"{split}_file": [self._file(split)] for split in wanted}
     if options.do_train:
       self.train_files = [self._file(TRAIN)]
 

@@ -83,6 +83,9 @@ class SquadData(TaskData):
   unit = "questions"
   scored_split = TEST
   record_files = {TRAIN: "train.tf_record", TEST: "eval.tf_record"}  # noqa: RUF012
+  result_files = (
+    "predictions.json", "nbest_predictions.json", "null_odds.json", "eval_metrics.json",
+  )  # fmt: skip
   head = head_kinds.QUESTION_ANSWERING
   pairs = True
 
@@ -105,6 +108,10 @@ class SquadData(TaskData):
     self._answers = None
     if task.predict_file and options.do_predict:
       self._answers = evaluation.right_answers(load_squad(task.predict_file))
+    self.input_files = {
+      "train_file": [task.train_file] if task.train_file else [],
+      "predict_file": [task.predict_file] if task.predict_file else [],
+    }
     if options.do_train and task.train_file:
       self.train_files = [task.train_file]
 
