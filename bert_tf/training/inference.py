@@ -1,11 +1,14 @@
-"""What evaluation and prediction have in common: the newest weights, and a progress bar."""
+"""What evaluation and prediction have in common: the newest weights, and answers in order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import keras
+import numpy as np
+import tensorflow as tf
 import tqdm
 from absl import logging
 
@@ -14,7 +17,7 @@ from bert_tf.checkpoints import tf1
 from bert_tf.errors import UserError
 from bert_tf.training.checkpointing import complete_checkpoints
 from bert_tf.training.options import DTYPES, DeviceOptions
-from bert_tf.training.task import Task
+from bert_tf.training.task import Features, Task
 
 T = TypeVar("T")
 
@@ -55,3 +58,46 @@ def load_newest(
 def progress(batches: Iterable[T], total: int | None, what: str) -> Iterator[T]:
   """Passes batches on and shows a bar with rate and time left on a terminal."""
   return iter(tqdm.tqdm(batches, total=total, desc=what, unit="batch", disable=None))
+
+
+class Predictor:
+  """Asks a model for its answers to records, batch by batch; compiled once for a model."""
+
+  def __init__(self, answers: Callable[[keras.Model, Features], tuple[tf.Tensor, ...]]):
+    """Args: `answers`, of a model to a batch: tensors [b, ...]."""
+    self._answers = answers
+    self._compiled: tuple[keras.Model, Callable[[Features], tuple[tf.Tensor, ...]]] | None = None
+
+  def __call__(
+    self,
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    num_batches: int | None = None,
+    what: str | None = None,
+  ) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields for every batch the places of its records in the file, int [b], and its answers.
+
+    Args:
+      model: with its weights.
+      dataset: batches; those of records of similar length tell the places as `example_index`.
+      num_batches: how many, for the progress bar.
+      what: names that bar; None: no bar.
+    """
+    compute = self._function(model, dataset.element_spec)
+    done = 0
+    for features in progress(dataset, num_batches, what) if what else dataset:
+      answers = compute(features)
+      places = features.get("example_index", tf.range(done, done + len(answers[0])))
+      done += len(places)
+      yield places.numpy(), *(answer.numpy() for answer in answers)
+
+  def _function(
+    self, model: keras.Model, spec: dict[str, tf.TensorSpec]
+  ) -> Callable[[Features], tuple[tf.Tensor, ...]]:
+    if self._compiled is None or self._compiled[0] is not model:
+      function = functools.partial(self._answers, model)
+      self._compiled = (
+        model,
+        tf.function(function, autograph=False, input_signature=[spec], reduce_retracing=True),
+      )
+    return self._compiled[1]

@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from bert_tf import names
 from bert_tf.config import BertConfig
-from bert_tf.tasks.squad.model import SquadTask, predict_logits
+from bert_tf.data import records
+from bert_tf.tasks.squad.model import SquadTask
+from bert_tf.training import inference
 
 
 def config_of(golden):
@@ -41,19 +43,23 @@ def test_variables_are_the_originals(golden):
   assert {name: list(variable.shape) for name, variable in variables.items()} == expected
 
 
-def test_logits_do_not_depend_on_the_batch(golden):
-  model = SquadTask(config_of(golden), 16).create_model("float32")
+def test_logits_do_not_depend_on_the_batch(golden, tmp_path):
+  task = SquadTask(config_of(golden), 16)
+  model = task.create_model("float32")
   rng = np.random.default_rng(1)
   features = {
-    "unique_ids": np.arange(1000000000, 1000000007, dtype=np.int32),
     "input_ids": rng.integers(0, 1200, [7, 16]).astype(np.int32),
     "input_mask": (np.arange(16) < rng.integers(2, 17, [7, 1])).astype(np.int32),
     "segment_ids": (np.arange(16) >= 4).astype(np.int32) * np.ones([7, 1], np.int32),
   }
-  dataset = tf.data.Dataset.from_tensor_slices(features)
-  one_by_one = [row for batch in predict_logits(model, dataset.batch(1)) for row in batch]
-  by_threes = [row for batch in predict_logits(model, dataset.batch(3)) for row in batch]
-  assert [row[0] for row in by_threes] == features["unique_ids"].tolist()
+  path = str(tmp_path / "windows")
+  with records.RecordWriter(path) as writer:
+    for row in range(7):
+      record = {name: values[row].tolist() for name, values in features.items()}
+      writer.write(records.encode_example({"unique_ids": [row], **record}))
+  one_by_one = list(task.predict(model, path, 7, 1))
+  by_threes = list(task.predict(model, path, 7, 3))
+  assert [row[0] for row in by_threes] == list(range(7))
   for alone, together in zip(one_by_one, by_threes, strict=True):
     assert alone[0] == together[0]
     np.testing.assert_allclose(alone[1:], together[1:], rtol=0, atol=1e-5)
@@ -74,20 +80,24 @@ def test_only_version_2_should_have_questions_without_an_answer(golden):
 
 
 def test_an_evaluation_is_traced_once_for_a_model(golden):
-  from bert_tf.tasks.squad import model as squad_model
+  traces = []
 
+  def answers(model, features):
+    traces.append(model)
+    return (model(features, training=False)["start_logits"],)
+
+  predict = inference.Predictor(answers)
   model = SquadTask(config_of(golden), 12).create_model("float32")
   features = {
     "input_ids": tf.ones([2, 12], tf.int32), "input_mask": tf.ones([2, 12], tf.int32),
-    "segment_ids": tf.zeros([2, 12], tf.int32), "unique_ids": tf.constant([1, 2]),
+    "segment_ids": tf.zeros([2, 12], tf.int32),
   }  # fmt: skip
   batches = tf.data.Dataset.from_tensors(features)
-  list(predict_logits(model, batches))
-  traces = squad_model._span_logits.experimental_get_tracing_count()
-  list(predict_logits(model, batches))
-  assert squad_model._span_logits.experimental_get_tracing_count() == traces
+  first, again = list(predict(model, batches)), list(predict(model, batches))
+  assert traces == [model]
+  np.testing.assert_array_equal(first[0][1], again[0][1])
   # Another model has weights of its own.
   other = SquadTask(config_of(golden), 12).create_model("float32")
-  [[(_, start, _), _]] = predict_logits(other, batches)
-  assert squad_model._span_logits.experimental_get_tracing_count() == traces + 1
-  np.testing.assert_allclose(start, other(features, training=False)["start_logits"][0], atol=1e-5)
+  [(places, start)] = predict(other, batches)
+  assert traces == [model, other] and places.tolist() == [0, 1]
+  np.testing.assert_allclose(start, other(features, training=False)["start_logits"], atol=1e-5)

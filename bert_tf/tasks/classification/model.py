@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,7 @@ class ClassificationTask(Task):
     self._spec = spec
     self._train_file = train_file
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
-    self._compute: tuple[ClassifierModel, Callable] | None = None
+    self._predict = inference.Predictor(self._answers)
     self.best_metric = {REGRESSION: "pearson", MULTILABEL: "micro_f1"}.get(task_type, "accuracy")
 
   @property
@@ -103,20 +102,6 @@ class ClassificationTask(Task):
     losses = example_losses(outputs["logits"], features["label_ids"], self._task_type)
     return {"classification": tf.reduce_sum(losses)}
 
-  def predict(
-    self, model: ClassifierModel, path: str, batch_size: int
-  ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields for every batch (places in the file [b], logits [b, L], losses [b])."""
-    options = pipelines.ReadOptions(batch_size=batch_size, training=False)
-    dataset = pipelines.example_dataset(path, self._spec, options, self._buckets)
-    compute = self._function(model, dataset.element_spec)
-    done = 0
-    for features in dataset:
-      logits, losses = compute(features)
-      indexes = features.get("example_index", tf.range(done, done + len(logits)))
-      done += len(logits)
-      yield indexes.numpy(), logits.numpy(), losses.numpy()
-
   def predict_all(
     self, model: ClassifierModel, path: str, count: int, batch_size: int, what: str | None = None
   ) -> tuple[np.ndarray, np.ndarray]:
@@ -124,26 +109,18 @@ class ClassificationTask(Task):
 
     Args: `what`, names a progress bar; None for no bar.
     """
+    options = pipelines.ReadOptions(batch_size=batch_size, training=False)
+    dataset = pipelines.example_dataset(path, self._spec, options, self._buckets)
     logits = np.zeros([count, self._num_outputs], np.float32)
     losses = np.zeros([count], np.float32)
-    batches = self.predict(model, path, batch_size)
-    if what:
-      batches = inference.progress(batches, -(-count // batch_size), what)
-    for places, *values in batches:
+    for places, *values in self._predict(model, dataset, -(-count // batch_size), what):
       logits[places], losses[places] = values
     return logits, losses
 
-  def _function(self, model: ClassifierModel, spec: dict[str, tf.TensorSpec]) -> Callable:
-    """Logits and losses of a batch as `spec` says, traced once for a model."""
-    if self._compute is None or self._compute[0] is not model:
-
-      @tf.function(autograph=False, input_signature=[spec])
-      def compute(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = model(features, training=False)["logits"]
-        return logits, example_losses(logits, features["label_ids"], self._task_type)
-
-      self._compute = model, compute
-    return self._compute[1]
+  def _answers(self, model: ClassifierModel, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+    """Logits [b, L] and losses [b]."""
+    logits = model(features, training=False)["logits"]
+    return logits, example_losses(logits, features["label_ids"], self._task_type)
 
 
 def example_losses(logits: tf.Tensor, labels: tf.Tensor, task_type: str) -> tf.Tensor:

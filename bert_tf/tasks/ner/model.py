@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -66,7 +65,7 @@ class NerTask(Task):
     self._spec = records.token_labelling(max_seq_length)
     self._train_file = train_file
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
-    self._compute: tuple[TokenClassifierModel, Callable] | None = None
+    self._predict = inference.Predictor(self._answers)
 
   @property
   def config(self) -> BertConfig:
@@ -106,44 +105,21 @@ class NerTask(Task):
 
     Args: `what`, names a progress bar; None for no bar.
     """
+    options = pipelines.ReadOptions(batch_size=batch_size, training=False)
+    dataset = pipelines.example_dataset(path, self._spec, options, self._buckets)
     rows: list[tuple[np.ndarray, ...]] = [()] * count
-    batches = self._batches(model, path, batch_size)
-    if what:
-      batches = inference.progress(batches, -(-count // batch_size), what)
+    batches = self._predict(model, dataset, -(-count // batch_size), what)
     for places, is_word, *values in batches:
       for row, place in enumerate(places):
         rows[place] = tuple(value[row][is_word[row]] for value in values)
     return WordLabels(*map(np.concatenate, zip(*rows, strict=True)))
 
-  def _batches(
-    self, model: TokenClassifierModel, path: str, batch_size: int
-  ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yields for every batch (places in the file [b], whether a word begins [b, S], and the
-    fields of `WordLabels` [b, S]).
-    """
-    options = pipelines.ReadOptions(batch_size=batch_size, training=False)
-    dataset = pipelines.example_dataset(path, self._spec, options, self._buckets)
-    compute = self._function(model, dataset.element_spec)
-    done = 0
-    for features in dataset:
-      values = compute(features)
-      places = features.get("example_index", tf.range(done, done + len(values[0])))
-      done += len(places)
-      yield places.numpy(), *(value.numpy() for value in values)
-
-  def _function(self, model: TokenClassifierModel, spec: dict[str, tf.TensorSpec]) -> Callable:
-    """What `_batches` yields but for the places, traced once for a model."""
-    if self._compute is None or self._compute[0] is not model:
-
-      @tf.function(autograph=False, input_signature=[spec])
-      def compute(features: Features) -> tuple[tf.Tensor, ...]:
-        logits = model(features, training=False)["logits"]
-        ids = tf.argmax(logits, axis=-1, output_type=tf.int32)
-        best = tf.reduce_max(tf.nn.softmax(logits), axis=-1)
-        return _is_word(features), ids, best, _losses(logits, features)
-
-      self._compute = model, compute
-    return self._compute[1]
+  def _answers(self, model: TokenClassifierModel, features: Features) -> tuple[tf.Tensor, ...]:
+    """Whether a word begins [b, S], and the fields of `WordLabels` [b, S]."""
+    logits = model(features, training=False)["logits"]
+    ids = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    best = tf.reduce_max(tf.nn.softmax(logits), axis=-1)
+    return _is_word(features), ids, best, _losses(logits, features)
 
 
 def _is_word(features: Features) -> tf.Tensor:

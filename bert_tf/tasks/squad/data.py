@@ -235,22 +235,19 @@ class SquadData(TaskData):
     examples = self.examples(TEST)
     finder = AnswerFinder(self._tokenizer, self.prediction)
     # The windows are made once more rather than kept: that takes less time than memory.
-    windows = _with_logits(self._windows(examples, False), self._logits(answers))
+    logits = answers.task.predict(
+      answers.model,
+      answers.path,
+      answers.num_records,
+      answers.batch_size,
+      self._task.dynamic_padding,
+      answers.what,
+    )
+    windows = _with_logits(self._windows(examples, False), logits)
     return {
       example.qas_id: prediction
       for example, prediction in predictions_by_question(examples, windows, finder)
     }
-
-  def _logits(self, answers: Answers) -> Iterator[_Logits]:
-    """Logits of all windows in a file; with dynamic padding not in order."""
-    from bert_tf.tasks.squad.model import predict_logits
-    from bert_tf.training import inference
-
-    size = answers.batch_size
-    dataset = answers.task.predict_dataset(answers.path, size, self._task.dynamic_padding)
-    batches = predict_logits(answers.model, dataset)
-    for batch in inference.progress(batches, -(-answers.num_records // size), "predict"):
-      yield from batch
 
   def _scores(self, predictions: Mapping[str, Prediction]) -> dict[str, float]:
     """The official scores."""
@@ -268,9 +265,9 @@ def _with_logits(
   """Brings windows, in order, together with their logits, which may come later or earlier."""
   early: dict[int, _Logits] = {}
   logits = iter(logits)
-  for window in windows:
-    while window.unique_id not in early:
+  for place, window in enumerate(windows):
+    while place not in early:
       result = next(logits)
       early[result[0]] = result
-    _, start_logits, end_logits = early.pop(window.unique_id)
+    _, start_logits, end_logits = early.pop(place)
     yield WindowLogits(window, start_logits, end_logits)

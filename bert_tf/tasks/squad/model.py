@@ -12,6 +12,7 @@ from bert_tf import names
 from bert_tf.config import BertConfig
 from bert_tf.data import pipelines, records
 from bert_tf.heads import SpanModel
+from bert_tf.training import inference
 from bert_tf.training.task import FeatureRole, Features, Task, encoder_features
 
 
@@ -45,6 +46,7 @@ class SquadTask(Task):
     **common: see `Task`; the scores of its `scorer` have f1 among them.
     """
     super().__init__(**common)
+    self._predict = inference.Predictor(_span_logits)
     self._config = config
     self._max_seq_length = max_seq_length
     self._train_file = train_file
@@ -76,21 +78,32 @@ class SquadTask(Task):
     spec = records.squad(self._max_seq_length, is_training=True)
     return pipelines.example_dataset(self._train_file or [], spec, options)
 
-  def predict_dataset(
-    self, predict_file: str, batch_size: int, dynamic_padding: bool = False
-  ) -> tf.data.Dataset:
-    """Batches of all windows in the file.
+  def predict(
+    self,
+    model: SpanModel,
+    path: str,
+    count: int,
+    batch_size: int,
+    dynamic_padding: bool = False,
+    what: str | None = None,
+  ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yields (place in the file, start logits [S], end logits [S]) of every window.
 
     Args:
-      predict_file: TFRecords of windows.
+      model: with its weights.
+      path: TFRecords of `count` windows.
+      count: how many these are.
       batch_size: how many at once.
-      dynamic_padding: cut the padding. Batches then hold windows of similar length, and
-        `example_index`, their places in the file.
+      dynamic_padding: cut the padding. Batches then hold windows of similar length, and come in
+        another order than the file's.
+      what: names a progress bar; None for no bar.
     """
     spec = records.squad(self._max_seq_length, is_training=False)
     options = pipelines.ReadOptions(batch_size=batch_size, training=False)
     buckets = pipelines.LengthBuckets() if dynamic_padding else None
-    return pipelines.example_dataset(predict_file, spec, options, buckets)
+    dataset = pipelines.example_dataset(path, spec, options, buckets)
+    for places, start, end in self._predict(model, dataset, -(-count // batch_size), what):
+      yield from zip(places.tolist(), start, end, strict=True)
 
   def num_train_examples(self) -> int | None:
     """The number of windows."""
@@ -114,18 +127,7 @@ class SquadTask(Task):
     return {"span": tf.reduce_sum(start + end) / 2}
 
 
-def predict_logits(
-  model: SpanModel, batches: tf.data.Dataset
-) -> Iterator[list[tuple[int, np.ndarray, np.ndarray]]]:
-  """Yields for every batch a list of (unique_id, start logits [S], end logits [S])."""
-  for features in batches:
-    start, end = _span_logits(model, features)
-    unique_ids = features["unique_ids"].numpy().tolist()
-    yield list(zip(unique_ids, start.numpy(), end.numpy(), strict=True))
-
-
-# Traced once for a model and kind of batch, not anew for every evaluation.
-@tf.function(autograph=False, reduce_retracing=True)
 def _span_logits(model: SpanModel, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+  """Start and end logits [b, S]."""
   outputs = model(features, training=False)
   return outputs["start_logits"], outputs["end_logits"]
