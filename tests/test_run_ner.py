@@ -238,13 +238,13 @@ def test_a_hugging_face_model_without_pooler_predicts(golden, tmp_path):
 
 
 BAD = [
-  ({}, "expected --do_train, --do_eval or --do_predict, found none"),
-  ({"do_train": True, "data_dir": "/nothing"}, "--data_dir: expected a directory, found nothing"),
+  ({}, "expected `do_train`, `do_eval` or `do_predict`, found none"),
+  ({"do_train": True, "data_dir": "/nothing"}, "`data_dir`: expected a directory, found nothing"),
   ({"do_train": True, "max_seq_length": 129}, "128 positions"),
-  ({"do_train": True, "max_seq_length": 2}, "--max_seq_length: expected at least 3"),
-  ({"do_train": True, "doc_stride": 40}, "--doc_stride: expected 1 to 22"),
-  ({"do_train": True, "predict_batch_size": 0}, "--predict_batch_size: expected at least 1"),
-  ({"do_eval": True}, "expected a checkpoint in --output_dir"),
+  ({"do_train": True, "max_seq_length": 2}, "`max_seq_length`: expected at least 3"),
+  ({"do_train": True, "doc_stride": 40}, "`doc_stride`: expected 1 to 22"),
+  ({"do_train": True, "predict_batch_size": 0}, "`predict_batch_size`: expected at least 1"),
+  ({"do_eval": True}, "expected a checkpoint in `output_dir`"),
   ({"do_train": True, "labels_file": "/nothing"}, "expected a file, found nothing at '/nothing'"),
   ({"do_train": True, "files": {"train": "outside"}}, "outside: expected O and at least one tag"),
   ({"do_train": True, "files": {"train": "bad"}}, "bad: line 2: expected a tag such as O"),

@@ -203,7 +203,7 @@ def test_training_learns_and_predicts_from_its_checkpoint(golden, tmp_path):
 def test_evaluation_while_training_needs_answers(golden, tmp_path):
   flags = settings(golden, tmp_path, do_train=True, do_predict=False)
   runner = fine_tuning_runs.squad(**flags, train_file=str(golden / "squad_v1.json"))
-  with pytest.raises(UserError, match="--eval_steps: expected --do_predict and a --predict_file"):
+  with pytest.raises(UserError, match="`eval_steps`: expected `do_predict` and a `predict_file`"):
     runner.train(TrainingOptions(flags["output_dir"], 10, 1, 8, eval_steps=5), DeviceOptions())
 
 
@@ -215,19 +215,19 @@ def test_steps_are_counted_from_questions():
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"do_predict": False}, "expected --do_train, --do_eval or --do_predict, found none"),
-    ({"predict_file": None}, "--do_predict: expected --predict_file"),
-    ({"do_train": True}, "--do_train: expected --train_file"),
+    ({"do_predict": False}, "expected `do_train`, `do_eval` or `do_predict`, found none"),
+    ({"predict_file": None}, "`do_predict`: expected `predict_file`"),
+    ({"do_train": True}, "`do_train`: expected `train_file`"),
     ({"predict_file": "nothing.json"}, r"nothing\.json"),
     ({"bert_config_file": "nothing.json"}, r"nothing\.json"),
     ({"init_checkpoint": "nothing.ckpt"}, r"found nothing at 'nothing\.ckpt'"),
-    ({"init_checkpoint": None}, "expected a checkpoint in --output_dir .* found none"),
+    ({"init_checkpoint": None}, "expected a checkpoint in `output_dir` .* found none"),
     ({"max_seq_length": 27}, r"max_seq_length \(27\) must be greater than max_query_length \(24\)"),
-    ({"max_seq_length": 129}, "129 is more than the 128 positions"),
+    ({"max_seq_length": 129}, "129` is more than the 128 positions"),
     ({"doc_stride": 0}, "doc_stride >= 1"),
-    ({"predict_batch_size": 0}, "--predict_batch_size: expected at least 1"),
-    ({"n_best_size": 0}, "--n_best_size: expected at least 1"),
-    ({"max_answer_length": 0}, "--max_answer_length"),
+    ({"predict_batch_size": 0}, "`predict_batch_size`: expected at least 1"),
+    ({"n_best_size": 0}, "`n_best_size`: expected at least 1"),
+    ({"max_answer_length": 0}, "`max_answer_length`"),
   ],
 )
 def test_bad_flags(golden, tmp_path, changes, message):
@@ -238,7 +238,7 @@ def test_bad_flags(golden, tmp_path, changes, message):
 
 def test_vocabulary_of_another_size(golden, tmp_path):
   flags = settings(golden, tmp_path, vocab_file=str(golden / "vocab_cased.txt"))
-  with pytest.raises(UserError, match=r"vocab_cased\.txt: expected the 1200 tokens"):
+  with pytest.raises(UserError, match=r"vocab_cased\.txt: expected at most the 1200 tokens"):
     fine_tuning_runs.squad(**flags, do_lower_case=False)
 
 

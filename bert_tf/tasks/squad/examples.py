@@ -219,7 +219,7 @@ def _check_version(qa: dict[str, Any], path: str, version_2_with_negative: bool)
   if qa.get("is_impossible") and not version_2_with_negative:
     raise UserError(
       f"{path}: question {qa['id']!r}: expected SQuAD 1.1, where every question has an answer,"
-      " found 'is_impossible': true (SQuAD 2.0); pass `version`_2_with_negative=True"
+      " found 'is_impossible': true (SQuAD 2.0); pass `version_2_with_negative=True`"
     )
 
 
