@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import textwrap
 from types import ModuleType
 
@@ -62,7 +63,9 @@ FIRST: dict[str, Groups] = {
 }
 # Of the flags that are not among those, in the order of a page.
 TOPICS: Groups = {
-  "Model": "bert_config_file vocab_file do_lower_case init_checkpoint allow_missing export_dir",
+  "More of the model": (
+    "bert_config_file vocab_file do_lower_case init_checkpoint allow_missing export_dir"
+  ),
   "Optimization": (
     "optimizer weight_decay max_grad_norm warmup_proportion adam_bias_correction"
     " layerwise_lr_decay gradient_accumulation_steps tokens_per_batch seed"
@@ -137,7 +140,9 @@ def _sections(groups: dict[str, list[str]]) -> list[str]:
 
 def _lines_of(flag: flags.Flag) -> list[str]:
   """The flag with its default in a line of its own, and its help below."""
-  text = textwrap.wrap(f"{flag.help}{_default(flag)}", _WIDTH - 6)
+  # absl puts the choices of an enumeration before its help; here they stand behind its name.
+  said = re.sub(r"^<[^>]*>: ", "", flag.help)
+  text = textwrap.wrap(f"{said}{_default(flag)}", _WIDTH - 6)
   return [f"  {_spelled(flag)}", *(f"      {line}" for line in text)]
 
 
