@@ -38,7 +38,7 @@ def error_of(root, *words: str) -> str:
     ("—dupe_factor=1", "did you mean --dupe_factor=1?"),
     ("--output_file=my out", "found the word 'out'; a value with spaces stands in quotes"),
     ("--steam", "Unknown command line flag 'steam'. Did you mean: stream ?"),
-    ("--dupe_factor=many", "--dupe_factor=many"),
+    ("--dupe_factor=many", "--dupe_factor: expected a whole number, found 'many'"),
     ("--stream=maybe", "--stream=maybe"),
     ("--stream --input_file=x", "expected --output_file and --vocab_file, found none; see --help"),
   ],
