@@ -89,8 +89,9 @@ def test_a_source_distribution_holds_scripts_tests_and_documents(source, tmp_pat
     names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
   for name in (
     "run_classifier.py", "sample_text.txt", "Makefile", "constraints.txt", "LICENSE",
-    "CHANGELOG.md", "docs/migration.md", "docs/quickstart.png", "tests/test_wheel.py", "tests/conftest.py",
-    "examples/custom_head.py", "benchmarks/step.py", "mkdocs.yml", "bert_tf/serving/page.html",
+    "CHANGELOG.md", "docs/migration.md", "docs/quickstart.png", "tests/test_wheel.py",
+    "tests/conftest.py", "examples/custom_head.py", "benchmarks/step.py", "mkdocs.yml",
+    "bert_tf/serving/page.html",
   ):  # fmt: skip
     assert name in names, name
   assert not [name for name in names if "__pycache__" in name]

@@ -110,13 +110,20 @@ def test_flags_named_in_sentences_exist(flags_of_scripts, root):
   assert not missing
 
 
+def anchors(page) -> set[str]:
+  """What the headings of a page are called in links."""
+  headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+  return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere(root):
   missing = []
   for page in pages.PAGES:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]*)?\)", text):
-      if "://" not in target and not (page.parent / target).exists():
-        missing.append(f"{page.name}: {target}")
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([\w-]*))?\)", text):
+      path = page.parent / target if target else page
+      if "://" not in target and not (path.exists() and (not anchor or anchor in anchors(path))):
+        missing.append(f"{page.name}: {target}#{anchor}")
   assert not missing
 
 
