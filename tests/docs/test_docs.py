@@ -94,9 +94,9 @@ def test_a_wrong_flag_would_be_found(flags_of_scripts, root):
 
 def test_flags_named_in_sentences_exist(flags_of_scripts, root):
   """`--flag` in running text: of some script, command, benchmark, or of a tool that is named."""
-  # Those of absl, Docker, Slurm and Beam, and an alias.
+  # Those of absl, Docker, Slurm, Beam and the scorer of SQuAD, and an alias.
   known = {"help", "helpfull", "verbosity", "gpus", "user", "shm", "signal", "requeue", "do_lower"}
-  known |= {"runner", "environment_type", "setup_file"}
+  known |= {"runner", "environment_type", "setup_file", "na-prob-file"}
   # Fields of its options; it cannot be imported without Apache Beam.
   beam = (root / "bert_tf" / "data" / "beam.py").read_text(encoding="utf-8")
   known |= set(re.findall(r"^  (\w+): ", beam, re.M))
