@@ -1,10 +1,31 @@
 # Every target sets itself up: `make quickstart` and `make test` are all that a fresh machine needs.
+# `make install` alone installs into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := bench_out/peers
 
-.PHONY: quickstart test test-long lint bench clean
+# Makes a virtual environment anew where there is none that works: pip was not reached when it was
+# made, the Python that it was made of is gone, or it is of a Python that is not supported.
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
+define environment
+	@$(1)/bin/python -c "$(SUPPORTED)" 2>/dev/null && $(1)/bin/python -m pip --version >/dev/null 2>&1 \
+	  || { $(PYTHON) -c "$(SUPPORTED)" || { echo "error: expected Python 3.10 to 3.13, found" \
+	  "$$($(PYTHON) --version 2>&1); name another: make PYTHON=python3.11" >&2; exit 1; }; \
+	  rm -rf $(1); $(PYTHON) -m venv $(1); }
+endef
+# What was installed into an environment that no longer works is installed again.
+ifneq ($(shell $(BIN)/python -c "$(SUPPORTED)" 2>/dev/null && echo works),works)
+$(shell rm -f $(VENV)/installed $(VENV)/installed-test $(VENV)/installed-docs)
+endif
+# tf-models-official, which some tests compare with, has no release for Python 3.13.
+MODEL_GARDEN = $(shell $(BIN)/python -c "import sys; print(',model_garden' * (sys.version_info < (3, 13)))")
+SAY_HOW_TO_ACTIVATE = echo; echo "Installed. For the commands of the README in this shell:"; \
+  echo "  source $(BIN)/activate"; echo
+
+.PHONY: install quickstart test test-long lint docs bench clean
+
+install: $(VENV)/installed
 
 quickstart: $(VENV)/installed
 	$(BIN)/python -m bert_tf quickstart $(ARGS)
@@ -39,20 +60,30 @@ bench: $(VENV)/installed-test $(PEERS)/installed
 	$(BIN)/python benchmarks/report.py bench_out
 
 $(PEERS)/installed: benchmarks/peers-requirements.txt
-	test -d $(PEERS) || $(PYTHON) -m venv $(PEERS)
+	$(call environment,$(PEERS))
 	$(PEERS)/bin/pip install -q -r benchmarks/peers-requirements.txt
 	touch $@
 
-# constraints.txt holds the exact versions that the tests last passed with.
+# constraints.txt holds the exact versions that the tests last passed with, for Python 3.11.
 $(VENV)/installed: setup.py constraints.txt
-	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(call environment,$(VENV))
 	$(BIN)/pip install -q -c constraints.txt -e .
 	touch $@
+	@$(SAY_HOW_TO_ACTIVATE)
 
 $(VENV)/installed-test: setup.py constraints.txt
-	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e ".[test,serving]"
+	$(call environment,$(VENV))
+	$(BIN)/pip install -q -c constraints.txt -e ".[test,serving$(MODEL_GARDEN)]"
 	touch $(VENV)/installed $@
+	@$(SAY_HOW_TO_ACTIVATE)
+
+# Builds the documentation site into site/; a warning is an error.
+$(VENV)/installed-docs: setup.py constraints.txt $(VENV)/installed
+	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
+	touch $@
+
+docs: $(VENV)/installed-docs
+	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) build dist site *.egg-info

@@ -1,13 +1,32 @@
-"""`python -m bert_tf COMMAND`: everything that is not a script of the original."""
+"""`bert-tf COMMAND`, or `python -m bert_tf COMMAND`: the scripts and everything besides.
+
+`bert-tf COMMAND --help` shows the options of a command.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
+import os
 import sys
+from typing import NoReturn
 
+import bert_tf
 from bert_tf import script
 
+# Command -> (the script that it starts, what it does). They take the flags of the files of these
+# names that the original has, so that `bert-tf classify --flag` is `run_classifier.py --flag`.
+SCRIPTS = {
+  "pretraining-data": ("create_pretraining_data", "make pretraining records from text"),
+  "pretrain": ("run_pretraining", "pretrain by masked LM and next sentence prediction"),
+  "classify": ("run_classifier", "fine-tune on sentences or pairs: labels or numbers"),
+  "ner": ("run_ner", "fine-tune on words with tags, such as names"),
+  "squad": ("run_squad", "fine-tune on questions and answers"),
+  "features": ("extract_features", "write the vectors of every token"),
+  "export": ("export_model", "export a model that takes text, to serve"),
+  "convert": ("convert_checkpoint", "rewrite weights in another format"),
+}
 # Command -> (the module that holds it, what it does). A module has `add_arguments(parser)` and
 # `run(args)`; it is imported only when its command is used, so that `--help` answers at once.
 COMMANDS = {
@@ -31,15 +50,36 @@ COMMANDS = {
 
 def main() -> None:
   """Finds the command and runs it."""
-  args = _parse(sys.argv[1:])
+  words = sys.argv[1:]
+  if words and words[0] in SCRIPTS:
+    _start_script(words[0], words[1:])
+  args = _parse(words)
   args.run(args)
+
+
+def _start_script(command: str, arguments: list[str]) -> NoReturn:
+  from bert_tf.scripts.start import start
+
+  sys.argv = [f"{_program()} {command}", *arguments]
+  start(importlib.import_module(f"bert_tf.scripts.{SCRIPTS[command][0]}"))
+
+
+def _program() -> str:
+  """How the user started this."""
+  name = os.path.basename(sys.argv[0])
+  return "python -m bert_tf" if name == "__main__.py" else name
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
   """The arguments of a command, and `run`, the function that takes them."""
-  parser = argparse.ArgumentParser(prog="python -m bert_tf", description=__doc__)
+  parser = argparse.ArgumentParser(
+    prog=_program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--version", action="version", version=_versions())
   commands = parser.add_subparsers(metavar="COMMAND", required=True)
   wanted = next((word for word in arguments if not word.startswith("-")), None)
+  for name, (_, help_text) in SCRIPTS.items():
+    commands.add_parser(name, help=help_text)
   for name, (module_name, help_text) in COMMANDS.items():
     command = commands.add_parser(name, help=help_text, description=help_text)
     if name == wanted:
@@ -48,10 +88,36 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
       command.set_defaults(run=module.run)
       if wanted == arguments[0]:
         # parse_args would let no option stand between a model's name and the texts for it.
-        return command.parse_intermixed_args(arguments[1:])
-  return parser.parse_args(arguments)
+        return _from_home(command.parse_intermixed_args(arguments[1:]))
+  return _from_home(parser.parse_args(arguments))
+
+
+def _versions() -> str:
+  """Of what decides how this behaves, read without importing it."""
+
+  def version(package: str) -> str:
+    try:
+      return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      return "not installed"
+
+  python = ".".join(map(str, sys.version_info[:3]))
+  others = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras"))
+  return f"bert_tf {bert_tf.__version__} (Python {python}, {others})"
+
+
+def _from_home(args: argparse.Namespace) -> argparse.Namespace:
+  for name, value in vars(args).items():
+    if script.is_path(name) and isinstance(value, str):
+      setattr(args, name, script.from_home(value))
+  return args
+
+
+def console() -> None:
+  """What the console command `bert-tf` calls."""
+  script.quiet_tensorflow()
+  script.call(main)
 
 
 if __name__ == "__main__":
-  script.quiet_tensorflow()
-  script.call(main)
+  console()

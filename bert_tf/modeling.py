@@ -20,10 +20,14 @@ from bert_tf.config import BertConfig
 from bert_tf.execution import ExecutionPlan
 from bert_tf.keras_model import BertKerasModel, serializable
 from bert_tf.layers import Dense, LayerNorm, ResidualOutput, create_initializer
+from bert_tf.names import get_assignment_map_from_checkpoint
 from bert_tf.ops import gelu, get_activation
 
 # Under these names the original's modeling.py has them too.
-__all__ = ["BertConfig", "BertModel", "create_initializer", "gelu", "get_activation"]
+__all__ = [
+  "BertConfig", "BertModel", "create_initializer", "gelu", "get_activation",
+  "get_assignment_map_from_checkpoint",
+]  # fmt: skip
 
 
 class Embeddings(keras.layers.Layer):

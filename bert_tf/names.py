@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,30 @@ def original_name(path: str) -> str:
 def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
   """Maps the original's names to the model's variables."""
   return {original_name(variable.path): variable for variable in model.variables}
+
+
+def get_assignment_map_from_checkpoint(
+  tvars: Iterable[keras.Variable], init_checkpoint: str
+) -> tuple[dict[str, keras.Variable], dict[str, int]]:
+  """Which of some variables a TensorFlow checkpoint holds (original: `modeling`, same name).
+
+  `checkpoints.load` does more: it reads every format, says what is missing, and refuses what does
+  not fit. This is for code that goes through a checkpoint by itself.
+
+  Args:
+    tvars: variables such as `model.trainable_variables`, whose names are the original's.
+    init_checkpoint: the prefix of a TensorFlow checkpoint.
+
+  Returns:
+    The variables that the checkpoint holds, by their names in it (the original has the names of
+    graph variables for values), and these names, with and without ":0", each with a 1.
+  """
+  import tensorflow as tf
+
+  held = {name for name, _ in tf.train.list_variables(init_checkpoint)}
+  named = {original_name(variable.path): variable for variable in tvars}
+  assignment_map = {name: variable for name, variable in named.items() if name in held}
+  return assignment_map, {key: 1 for name in assignment_map for key in (name, f"{name}:0")}
 
 
 def is_slot(name: str) -> bool:

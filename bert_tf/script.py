@@ -16,7 +16,9 @@ from bert_tf.errors import UserError, printable
 _BUCKETS = ("gs://", "s3://", "hdfs://")
 # A setting in the text of an error, with a value or without, see `UserError`.
 _SETTING = re.compile(r"`([a-z]\w*)(=[^`]*)?`")
-_HELP_FLAGS = frozenset({"help", "helpfull", "helpshort", "helpxml", "?"})
+_HELP_FLAGS = frozenset({"helpxml"})
+# Flags and arguments whose values are paths.
+_PATH = re.compile(r"(^|_)(file|dir|checkpoint)$|^(input|output|model)$")
 
 
 class Stopped(Exception):
@@ -29,23 +31,28 @@ class Stopped(Exception):
 
 def run(
   main: Callable[[], None],
-  flags_parser: Callable[[list[str]], list[str]] | None = None,
+  flags_parser: Callable[[list[str]], list[str]],
   is_flag: Callable[[str], bool] = lambda name: True,
 ) -> NoReturn:
   """Parses absl flags and calls `main()`.
 
   Args:
     main: what the script does.
-    flags_parser: parses the words of the command line; default: absl's.
+    flags_parser: gives the flags the values of the command line, see `scripts.command_line`.
     is_flag: whether the script has a flag of that name.
 
   Exit codes: 0 success, 1 wrong flags or a UserError, 128 + the number of the
   signal that ended it early.
   """
   quiet_tensorflow()
+
+  def parse(words: list[str]) -> list[str]:
+    rest: list[str] = []
+    call(lambda: rest.extend(flags_parser(words)))
+    return rest
+
   try:
-    parser = {"flags_parser": flags_parser} if flags_parser else {}
-    app.run(lambda unused_argv: call(lambda: _checked(main), is_flag), **parser)
+    app.run(lambda unused_argv: call(lambda: _checked(main), is_flag), flags_parser=parse)
   except SystemExit as end:
     # absl answers a call for help with exit code 1, as if it had been a mistake.
     asked = any(word.lstrip("-") in _HELP_FLAGS for word in sys.argv[1:] if word.startswith("-"))
@@ -71,6 +78,19 @@ def _refuse_buckets(arguments: list[str]) -> None:
           f"--{flag}: expected a local path, found {path!r}; mount the bucket as a directory"
           " (gcsfuse does this for gs://) and give the path in there, or copy the files"
         )
+
+
+def is_path(name: str) -> bool:
+  """Whether a flag or an argument of that name holds a path, or several between commas."""
+  return bool(_PATH.search(name))
+
+
+def from_home(paths: str) -> str:
+  """Paths between commas, with `~` at their beginning as the home directory.
+
+  A shell only does so at the beginning of a word: not in --output_dir=~/out.
+  """
+  return ",".join(map(os.path.expanduser, paths.split(",")))
 
 
 def quiet_tensorflow() -> None:

@@ -20,6 +20,8 @@ if threading.current_thread() is threading.main_thread():
 pytest_plugins = ["exported_models"]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Processes that tests start find the package where it is not installed, too.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(scope="session")

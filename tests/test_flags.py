@@ -103,6 +103,26 @@ def test_a_config_must_be_named_or_found(arguments, root, tmp_path):
 
 
 @pytest.mark.parametrize(
+  "arguments",
+  [
+    ["run_pretraining.py", "--input_file=x", "--output_dir=out", "--init_checkpoint=nope"],
+    ["run_ner.py", "--output_dir=out", "--do_train", "--init_checkpoint=nope"],
+    ["export_model.py", "--export_dir=out", "--init_checkpoint=nope"],
+    ["convert_checkpoint.py", "--to=tf1", "--output=out", "--input=nope"],
+  ],
+  ids=lambda arguments: arguments[0],
+)
+def test_a_checkpoint_that_is_not_there_is_blamed_and_not_its_config(arguments, root, tmp_path):
+  ended = subprocess.run(
+    [sys.executable, str(root / arguments[0]), *arguments[1:]],
+    capture_output=True, text=True, cwd=tmp_path, timeout=60,
+  )  # fmt: skip
+  assert ended.returncode == 1
+  assert "error: init checkpoint: expected a checkpoint, found nothing at 'nope'" in ended.stderr
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
   "flag", ["--output_dir=gs://b/out", "-init_checkpoint=s3://b/bert", "--train_file gs://b/train"]
 )
 def test_paths_in_buckets_are_refused(flag, root, tmp_path):

@@ -25,7 +25,8 @@ FLOORS = [
   {"export"},
   {"serving"},
   {"quickstart"},
-  {"scripts", "__main__"},
+  {"scripts"},
+  {"__main__"},
 ]
 SCRIPTS = [
   "create_pretraining_data", "run_pretraining", "run_classifier", "run_squad", "run_ner",

@@ -11,6 +11,7 @@ from absl import logging
 
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.files import existing_checkpoint
 from bert_tf.model_dir import head_kinds, labels
 from bert_tf.model_dir.beside import CONFIG_FILE, THEIR_CONFIG_FILE, Beside
 from bert_tf.tokenization import (
@@ -124,6 +125,8 @@ def read_config(beside: Beside, given: str | None = None) -> BertConfig:
     _compare_configs(config, beside, given)
     return config
   if beside.config is None:
+    if beside.path:
+      existing_checkpoint(beside.path)  # Where there is nothing at all, the path is to blame.
     raise _nothing_beside("bert_config_file", f"{CONFIG_FILE} or {THEIR_CONFIG_FILE}", beside)
   return beside.config
 

@@ -1,10 +1,11 @@
-"""`python -m bert_tf quickstart`: from text to a served model in minutes, without a download."""
+"""`bert-tf quickstart`: from text to a served model in minutes, without a download."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
+import bert_tf
 from bert_tf.files import atomic_writer
 from bert_tf.quickstart import plan, report, results
 from bert_tf.quickstart.size import FAST, FULL
@@ -39,16 +40,16 @@ def run(args: argparse.Namespace) -> None:
   """
   scale = FAST if args.fast else FULL
   layout = plan.Layout(args.output_dir)
-  scripts = plan.root()
   for path, content in (
     (layout.config_file, plan.config_json(scale)),
     (layout.classify_script, plan.classify_source()),
   ):
     with atomic_writer(path) as file:
       file.write(content)
+  package = os.path.dirname(os.path.dirname(bert_tf.__file__))
   steps = plan.steps(layout, scale, args.seed)
   with Lock(args.output_dir) as lock:
-    runner = Runner(args.output_dir, scripts, lock)
+    runner = Runner(args.output_dir, package, lock)
     costs = {
       step.name: runner.run(step, f"[{number}/{len(steps)}]")
       for number, step in enumerate(steps, start=1)
@@ -59,5 +60,3 @@ def run(args: argparse.Namespace) -> None:
   with atomic_writer(layout.path("summary.txt")) as file:
     file.write(text + "\n")
   print(f"\n{'=' * 80}\n{text}\n\n{report.next_steps(layout, scale)}")
-  if os.path.relpath(scripts).startswith(".."):
-    print(f"(run these in {scripts})")

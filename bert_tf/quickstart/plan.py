@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
+import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 
-import bert_tf
 from bert_tf.config import BertConfig
-from bert_tf.errors import UserError
 from bert_tf.quickstart.size import Scale
 from bert_tf.quickstart.steps import Step
 
@@ -81,21 +80,6 @@ class Layout:
     return self.path("classify.py")
 
 
-def root() -> str:
-  """The directory that holds the scripts and the package.
-
-  Raises:
-    UserError: the package is installed without the scripts.
-  """
-  directory = pathlib.Path(bert_tf.__file__).resolve().parent.parent
-  if not (directory / "run_pretraining.py").exists():
-    raise UserError(
-      f"expected the scripts (run_pretraining.py and others) beside the package in {directory},"
-      " found none; run the quickstart in a checkout of the repository"
-    )
-  return os.fspath(directory)
-
-
 def config_json(scale: Scale) -> str:
   """The model's architecture as JSON."""
   return BertConfig(
@@ -132,7 +116,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
       "vocabulary",
       "Learn a WordPiece vocabulary",
       (
-        *_python("-m", "bert_tf", "learn-vocab"),
+        *_command("learn-vocab"),
         f"--input_file={train_text}",
         f"--output_file={layout.vocab_file}",
         f"--vocab_size={scale.vocab_size}",
@@ -158,7 +142,7 @@ def _records(
     f"records_{name}",
     f"Create pretraining data ({name.replace('_', ' ')} documents)",
     (
-      *_script("create_pretraining_data.py"),
+      *_command("pretraining-data"),
       f"--input_file={text}",
       f"--output_file={output}",
       f"--vocab_file={layout.vocab_file}",
@@ -179,7 +163,7 @@ def _pretraining(layout: Layout, scale: Scale, seed: int) -> Step:
     "pretraining",
     "Pretrain with masked LM and next sentence prediction; evaluate on held-out documents",
     (
-      *_script("run_pretraining.py"),
+      *_command("pretrain"),
       f"--input_file={train}",
       f"--eval_input_file={held_out}",
       f"--bert_config_file={layout.config_file}",
@@ -239,7 +223,7 @@ def _classifier(
     f"classifier_{name}",
     title,
     (
-      *_script("run_classifier.py"),
+      *_command("classify"),
       "--task_name=table",
       f"--data_dir={layout.path('task')}",
       "--label_column=area",
@@ -276,7 +260,7 @@ def _export(layout: Layout, scale: Scale) -> Step:
     "export",
     "Export the classifier as a SavedModel that takes raw strings",
     (
-      *_script("export_model.py"),
+      *_command("export"),
       "--task=classification",
       f"--init_checkpoint={classifier_dir}",
       f"--bert_config_file={layout.config_file}",
@@ -312,7 +296,7 @@ def _fill_mask(layout: Layout, scale: Scale) -> Step:
     "fill_mask",
     "Fill in masked words",
     (
-      *_python("-m", "bert_tf", "fill-mask"),
+      *_command("fill-mask"),
       f"--vocab_file={layout.vocab_file}",
       f"--max_seq_length={scale.max_seq_length}",
       "--top_k=3",
@@ -333,8 +317,16 @@ def _python(*arguments: str) -> tuple[str, ...]:
   return (_short(sys.executable), *arguments)
 
 
-def _script(name: str) -> tuple[str, ...]:
-  return _python(_short(os.path.join(root(), name)))
+def _command(name: str) -> tuple[str, ...]:
+  return _python("-m", "bert_tf", name)
+
+
+def program() -> str:
+  """How the user starts a command of this package from the current directory."""
+  console = shutil.which("bert-tf")
+  if console and os.path.dirname(console) == os.path.dirname(sys.executable):
+    return "bert-tf"
+  return shlex.join(_command("")[:-1])
 
 
 def _short(path: str) -> str:

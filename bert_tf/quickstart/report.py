@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bert_tf.files import atomic_writer
-from bert_tf.quickstart.plan import Layout, exported_classifier
+from bert_tf.quickstart.plan import Layout, exported_classifier, program
 from bert_tf.quickstart.results import Results, curve
 from bert_tf.quickstart.size import Scale
 from bert_tf.quickstart.steps import Cost
@@ -46,27 +46,28 @@ def summary(results: Results, costs: Mapping[str, Cost], layout: Layout, scale: 
 
 def next_steps(layout: Layout, scale: Scale) -> str:
   """The command lines for the user's own text."""
-  out = layout.output_dir
+  out, bert_tf = layout.output_dir, program()
+  python = "python" if bert_tf == "bert-tf" else bert_tf.partition(" ")[0]
   records = f"{out}/mine.tfrecord"
   return f"""\
 Your own text, one sentence a line and a blank line between documents:
-  python create_pretraining_data.py --input_file='my_text/*.txt' --output_file={records} \\
+  {bert_tf} pretraining-data --input_file='my_text/*.txt' --output_file={records} \\
     --vocab_file={layout.vocab_file} --max_seq_length={scale.max_seq_length} \\
     --max_predictions_per_seq={scale.max_predictions_per_seq} --dupe_factor=10
-  python run_pretraining.py --input_file={records} --bert_config_file={layout.config_file} \\
+  {bert_tf} pretrain --input_file={records} --bert_config_file={layout.config_file} \\
     --output_dir={out}/mine --do_train --do_eval --max_seq_length={scale.max_seq_length} \\
     --max_predictions_per_seq={scale.max_predictions_per_seq} \\
     --init_checkpoint={out}/pretraining --num_train_steps=20000 --num_warmup_steps=1000 \\
     --learning_rate={scale.learning_rate} --train_batch_size={scale.train_batch_size}
 Your own labels, in my_task/train.tsv and my_task/dev.tsv with columns text and label:
-  python run_classifier.py --task_name=table --data_dir=my_task --do_train --do_eval \\
+  {bert_tf} classify --task_name=table --data_dir=my_task --do_train --do_eval \\
     --vocab_file={layout.vocab_file} --bert_config_file={layout.config_file} \\
     --init_checkpoint={out}/pretraining --output_dir={out}/my_classifier \\
     --max_seq_length={scale.classifier_seq_length} --learning_rate={scale.longer_learning_rate}
 The exported model:
-  echo 'Read a line from the socket.' | python -m bert_tf predict {out}/export/area
+  echo 'Read a line from the socket.' | {bert_tf} predict {out}/export/area
 Curves in the browser:
-  tensorboard --logdir {out}"""
+  {python} -m tensorboard.main --logdir {out}"""
 
 
 def write_curves(path: str, results: Results, layout: Layout) -> None:

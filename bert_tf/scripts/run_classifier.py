@@ -11,6 +11,7 @@ import functools
 from absl import flags
 
 from bert_tf.scripts import fine_tuning_flags, training_flags
+from bert_tf.tasks.classification import registry
 from bert_tf.tasks.classification.data import ClassificationData, ClassificationOptions
 from bert_tf.tasks.classification.processors import TableOptions
 
@@ -21,7 +22,15 @@ fine_tuning_flags.define_evaluation()
 flags.DEFINE_string(
   "data_dir", None, "Directory with the files of the task; a table needs none if all are named."
 )
-flags.DEFINE_string("task_name", None, "cola, mnli, mrpc, xnli, or table for any table.")
+flags.DEFINE_string(
+  "task_name", None, "cola, mnli, mrpc, xnli, table for any table, or what --task_file registers."
+)
+flags.DEFINE_string(
+  "task_file",
+  None,
+  "A Python file that registers a task of your own, such as a DataProcessor written for"
+  " google-research/bert; see docs/classification.md.",
+)
 flags.DEFINE_string("xnli_language", "zh", "The language of the task xnli, as its files call it.")
 flags.DEFINE_enum(
   "task_type",
@@ -64,8 +73,13 @@ flags.adopt_module_key_flags(fine_tuning_flags)
 flags.mark_flags_as_required(["task_name"])
 
 
-def main() -> None:
-  """Checks the input, then trains, evaluates, predicts and exports."""
+def main(data: type[ClassificationData] = ClassificationData) -> None:
+  """Checks the input, then trains, evaluates, predicts and exports.
+
+  Args: `data`, with another head or other results.
+  """
+  if FLAGS.task_file:
+    registry.load(FLAGS.task_file)
   table = TableOptions(
     text_column=FLAGS.text_column,
     text_pair_column=FLAGS.text_pair_column,
@@ -78,4 +92,4 @@ def main() -> None:
     files=fine_tuning_flags.files_of_splits(),
   )
   task = ClassificationOptions(FLAGS.task_name, FLAGS.data_dir, FLAGS.xnli_language, table)
-  fine_tuning_flags.run(functools.partial(ClassificationData, task))
+  fine_tuning_flags.run(functools.partial(data, task))

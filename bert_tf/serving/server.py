@@ -30,7 +30,7 @@ class ServerOptions:
   Attributes:
     model_dir: a directory with numbered versions, or one version.
     name: the model's name in requests; default: the directory's.
-    host: address to listen on; loopback unless told otherwise, as nobody is asked who they are.
+    host: address to listen on; loopback unless told otherwise, since there is no authentication.
     port: of HTTP; 0 picks a free one.
     grpc_port: of gRPC; 0 picks a free one, -1 leaves gRPC out.
     max_body: most bytes of a request.

@@ -72,7 +72,7 @@ def test_goes_on_where_it_was(quickstart):
 def test_prints_every_command_line(quickstart):
   _, _, output = quickstart
   for program in (
-    "run_pretraining.py", "run_classifier.py", "export_model.py", "classify.py", "fill-mask",
+    "bert_tf pretrain ", "bert_tf classify ", "bert_tf export ", "classify.py", "fill-mask",
   ):  # fmt: skip
     assert any(line.startswith("$ ") and program in line for line in output.splitlines()), program
 

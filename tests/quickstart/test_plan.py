@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import sys
 
 import pytest
 
-import bert_tf
 from bert_tf.config import BertConfig
-from bert_tf.errors import UserError
 from bert_tf.quickstart import plan
 from bert_tf.quickstart.size import FAST, FULL, Scale
 
@@ -68,10 +67,15 @@ def test_the_model_is_small_and_fits_its_sequences(scale, tmp_path):
   assert config.hidden_size <= 256
 
 
-def test_a_package_without_scripts_is_refused(monkeypatch, tmp_path):
-  monkeypatch.setattr(bert_tf, "__file__", str(tmp_path / "bert_tf" / "__init__.py"))
-  with pytest.raises(UserError, match="run the quickstart in a checkout"):
-    plan.root()
+def test_closing_lines_start_this_installation(monkeypatch, tmp_path):
+  command = tmp_path / "bert-tf"
+  command.touch(mode=0o755)
+  monkeypatch.setenv("PATH", str(tmp_path))
+  monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+  assert plan.program() == "bert-tf"
+  # Of another environment, or of none that was activated.
+  monkeypatch.setattr(sys, "executable", "/elsewhere/python")
+  assert plan.program() == "/elsewhere/python -m bert_tf"
 
 
 def test_the_classify_script_stands_alone():

@@ -101,7 +101,9 @@ def noisy_predictions(squad, seed):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_against_another_squad_1_scorer(real_data, seed):
-  reference = pytest.importorskip("official.nlp.tools.squad_evaluate_v1_1")
+  reference = pytest.importorskip(
+    "official.nlp.tools.squad_evaluate_v1_1", reason="needs the extra model_garden"
+  )
   squad = load_squad(str(real_data / "squad" / "v1.1-slice-dev.versioned.json"))
   predictions, _ = noisy_predictions(squad, seed)
   del predictions["56be4db0acb8001400a502ec"]
@@ -115,7 +117,9 @@ def test_against_another_squad_1_scorer(real_data, seed):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_against_another_squad_2_scorer(real_data, seed):
-  reference = pytest.importorskip("official.nlp.tools.squad_evaluate_v2_0")
+  reference = pytest.importorskip(
+    "official.nlp.tools.squad_evaluate_v2_0", reason="needs the extra model_garden"
+  )
   squad = load_squad(str(real_data / "squad" / "v2.0-slice-dev.json"))
   predictions, odds = noisy_predictions(squad, seed)
   answers = evaluation.right_answers(squad)

@@ -125,13 +125,17 @@ class ClassificationData(TaskData):
       yield convert_example(example, self._encoder, length, self._tokenizer, report).to_record()
     report.log(f"{split} set", self.unit, f"`max_seq_length={length}`")
 
+  def task_class(self) -> type[ClassificationTask]:
+    """What is learnt; a subclass may give it another head, see examples/custom_head.py."""
+    from bert_tf.tasks.classification.model import ClassificationTask
+
+    return ClassificationTask
+
   def create_task(
     self, train_file: str | None, num_records: int | None, **options: Any
   ) -> ClassificationTask:
     """See `TaskData`."""
-    from bert_tf.tasks.classification.model import ClassificationTask
-
-    return ClassificationTask(
+    return self.task_class()(
       self._config,
       self._encoder.num_outputs,
       self.head,

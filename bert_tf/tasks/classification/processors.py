@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import logging
@@ -312,7 +312,8 @@ def _warn_of_numbers(labels: Sequence[str]) -> None:
     pass  # Words, or infinity.
 
 
-PROCESSORS: dict[str, type[DataProcessor]] = {
+# `registry.register` adds to them.
+PROCESSORS: dict[str, Callable[[str | None], DataProcessor]] = {
   "cola": ColaProcessor,
   "mnli": MnliProcessor,
   "mrpc": MrpcProcessor,
@@ -335,7 +336,8 @@ def create_processor(
   if name not in PROCESSORS:
     raise UserError(
       f"`task_name`: expected one of {', '.join([*PROCESSORS, TABLE])}, found {task_name!r}; any"
-      " TSV, CSV or JSON-lines file is read with `task_name=table`"
+      " TSV, CSV or JSON-lines file is read with `task_name=table`, and `task_file` names a Python"
+      " file that registers another task"
     )
   if name == "xnli":
     return XnliProcessor(data_dir, xnli_language)
