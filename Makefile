@@ -32,6 +32,7 @@ quickstart: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-long: $(VENV)/installed-test
@@ -40,6 +41,7 @@ test-long: $(VENV)/installed-test
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Peers have a virtual environment of their own. Real texts lie in GLUE: MRPC, SST-2, STS-B, CoLA. On
 # two cores all of it takes an hour and a half; docs/performance.md has the commands of its parts.

@@ -25,6 +25,7 @@ EXTRAS = {
   "wandb": ["wandb>=0.17"],
   "test": [
     "hypothesis>=6",
+    "mypy>=1.15",
     "pytest>=8",
     "pytest-xdist>=3.5",
     "ruff>=0.8",
@@ -74,7 +75,7 @@ setup(
     "tensorflow>=2.20,<2.22",
     "tensorflow-text>=2.20,<2.22",
     "keras>=3.10,<4",
-    "keras-hub>=0.20",
+    "keras-nlp>=0.20",
     "absl-py>=1.4",
     "google-crc32c>=1.5",
     "h5py>=3.10",

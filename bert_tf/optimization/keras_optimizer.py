@@ -62,7 +62,7 @@ class LinearWarmupAndDecay(keras.optimizers.schedules.LearningRateSchedule):
     ):
       if not value >= least:
         raise UserError(f"`{name}`: expected at least {least}, found {value}")
-    self._config = {
+    self._config: dict[str, Any] = {
       "init_lr": init_lr,
       "num_train_steps": num_train_steps,
       "num_warmup_steps": num_warmup_steps,
@@ -111,7 +111,7 @@ class AdamWeightDecayOptimizer(keras.optimizers.Optimizer):
     **common: see `keras.optimizers.Optimizer`.
     """
     super().__init__(learning_rate=learning_rate, name=name, **common)
-    self._settings = {
+    self._settings: dict[str, Any] = {
       "weight_decay_rate": weight_decay_rate,
       "beta_1": beta_1,
       "beta_2": beta_2,

@@ -22,7 +22,7 @@ import glob
 import importlib.util
 import os
 import sys
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
@@ -55,8 +55,9 @@ class DataProcessor:
     path = existing_file(input_file, "a file of the task")
     with open(path, encoding="utf-8", newline="") as file:
       try:
-        quoting = csv.QUOTE_MINIMAL if quotechar else csv.QUOTE_NONE
-        return list(csv.reader(file, delimiter="\t", quotechar=quotechar, quoting=quoting))
+        if quotechar:
+          return list(csv.reader(file, delimiter="\t", quotechar=quotechar))
+        return list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
       except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected UTF-8, found {error}; save it as UTF-8") from error
 
@@ -81,7 +82,8 @@ def register(task_name: str, task: type[OriginalInterface] | type[processor.Data
   if name in processors.PROCESSORS or name == processors.TABLE:
     raise UserError(f"`task_name`: expected a new name, found {name!r}, which exists; take another")
   if hasattr(task, "get_train_examples"):
-    processors.PROCESSORS[name] = functools.partial(AdaptedProcessor, task)
+    original = cast(type[OriginalInterface], task)
+    processors.PROCESSORS[name] = functools.partial(AdaptedProcessor, original)
   elif isinstance(task, type) and issubclass(task, processor.DataProcessor):
     processors.PROCESSORS[name] = task
   else:
