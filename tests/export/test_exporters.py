@@ -148,7 +148,9 @@ def test_encoder_vectors(load, golden, config):
 def test_a_bundle_that_answers_otherwise_fails_its_check(exports):
   expected = {"probabilities": np.array([[0.5, 0.5]], np.float32)}
   sample = {"serving_default": ({"text": np.array(["the house"], object)}, expected)}
-  with pytest.raises(UserError, match="TF2 loader, signature serving_default, all samples: output prob"):
+  with pytest.raises(
+    UserError, match="TF2 loader, signature serving_default, all samples: output prob"
+  ):
     bundle.check([(str(exports["classifier"]), sample)])
 
 
