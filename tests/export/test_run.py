@@ -89,7 +89,7 @@ def test_every_model_is_an_encoder_too(export):
 
 
 def test_a_head_that_nobody_names_is_asked_for(export):
-  with pytest.raises(UserError, match="--task: expected one of classification, .* found none"):
+  with pytest.raises(UserError, match=r"--task: expected one of classification, .* found none"):
     export()
   with pytest.raises(UserError, match="expected different labels, at least 2, found"):
     export(flags={"task": "classification"})

@@ -14,7 +14,8 @@ from bert_tf.export import fresh_process_check, warmup
 
 INPUTS = {
   "serving_default": {
-    "text": np.array(["ä" * 200, "", b"\xff"], object), "text_pair": np.array(["b", "c", "d"], object)
+    "text": np.array(["ä" * 200, "", b"\xff"], object),
+    "text_pair": np.array(["b", "c", "d"], object),
   },
   "tensors": {"input_ids": np.arange(6, dtype=np.int32).reshape(3, 2)},
 }  # fmt: skip

@@ -138,7 +138,7 @@ def test_another_vocabulary_is_refused(output_dir):
     return describe(path, Given(vocab_file=str(given)))
 
   assert described(tokens).vocab_file == str(given)
-  with pytest.raises(UserError, match="expected the 1200 tokens of .*, found 1199"):
+  with pytest.raises(UserError, match=r"expected the 1200 tokens of .*, found 1199"):
     described(tokens[:-1])
   with pytest.raises(UserError, match=r"found 'aspirin' in place of '.*' \(id 600\)"):
     described([*tokens[:600], "aspirin", *tokens[601:]])
@@ -162,12 +162,12 @@ def test_unused_entries_may_get_a_meaning(output_dir):
 
 
 def test_what_is_not_there(tmp_path, golden):
-  with pytest.raises(UserError, match="--bert_config_file: expected a file.* bert_config.json"):
+  with pytest.raises(UserError, match=r"--bert_config_file: expected a file.* bert_config.json"):
     describe(str(tmp_path))
   given = Given(str(golden / "bert_config.json"))
   about = describe(str(tmp_path), given)
   assert about == Description(about.config)
-  with pytest.raises(UserError, match="--vocab_file: expected a file.* vocab.txt"):
+  with pytest.raises(UserError, match=r"--vocab_file: expected a file.* vocab.txt"):
     describe(str(tmp_path), given, needs_vocabulary=True)
 
 
