@@ -29,9 +29,14 @@ COMMANDS = {
 }
 
 
-def main() -> None:
-  """Finds the command and runs it."""
+def main(options: set[str] | None = None) -> None:
+  """Finds the command and runs it.
+
+  Args: `options`, is given the names of the command's options, so that errors name no others.
+  """
   args = _parse(sys.argv[1:])
+  if options is not None:
+    options.update(vars(args))
   args.run(args)
 
 
@@ -54,4 +59,5 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 if __name__ == "__main__":
   script.quiet_tensorflow()
-  script.call(main)
+  known: set[str] = set()
+  script.call(lambda: main(known), known.__contains__)

@@ -37,6 +37,7 @@ def run(root, *flags: str) -> subprocess.CompletedProcess[str]:
       [
         "--bert_config_file={golden}/bert_config.json",
         "--vocab_file={golden}/vocab.txt",
+        "--labels=a,b",
         "--max_seq_length=129",
       ],
       "--max_seq_length=129 is more than the 128 positions",

@@ -51,12 +51,12 @@ class TextOptions:
     config.check_sequence_length(self.max_seq_length)
     if self.max_seq_length < 4:
       raise UserError(
-        "expected --max_seq_length of at least 4, which three special tokens and a word take,"
+        "expected `max_seq_length` of at least 4, which three special tokens and a word take,"
         f" found {self.max_seq_length}; take the length that the model was trained with"
       )
     if not self.tokens:
       raise UserError(
-        "--vocab_file: expected a vocabulary, which turns text into ids, found none beside the"
+        "`vocab_file`: expected a vocabulary, which turns text into ids, found none beside the"
         " weights; name it"
       )
     require_special_tokens(dict.fromkeys(self.tokens, 0), path="of the model")
@@ -101,7 +101,7 @@ class GraphPlan:
 
   def __post_init__(self) -> None:
     if self.dtype not in DTYPES:
-      raise UserError(f"--dtype: expected one of {', '.join(DTYPES)}, found {self.dtype!r}")
+      raise UserError(f"`dtype`: expected one of {', '.join(DTYPES)}, found {self.dtype!r}")
 
   @property
   def text(self) -> TextOptions:
@@ -137,7 +137,7 @@ class ExportOptions:
       raise UserError(f"expected a version of at least 1, found {version}; give a positive number")
     path = os.path.join(self.export_dir, str(version))
     if os.path.exists(path):
-      raise UserError(f"expected no version {version} yet, found {path}; give another --version")
+      raise UserError(f"expected no version {version} yet, found {path}; give another `version`")
     return path
 
   def check_possible(self) -> None:
@@ -163,7 +163,7 @@ class ExportOptions:
   def cannot_write(self, error: OSError) -> UserError:
     """What to say where the directory cannot be written."""
     return UserError(
-      f"cannot write in {self.export_dir}: {error.strerror}; give a writable --export_dir"
+      f"cannot write in {self.export_dir}: {error.strerror}; give a writable `export_dir`"
     )
 
 
@@ -171,7 +171,7 @@ def check_lite(kinds: Sequence[str]) -> None:
   """Raises UserError for an unknown kind, or where the extra `litert` is not installed."""
   for kind in kinds:
     if kind not in LITE_KINDS:
-      raise UserError(f"expected --lite to be of {', '.join(LITE_KINDS)}, found {kind!r}")
+      raise UserError(f"expected `lite` to be of {', '.join(LITE_KINDS)}, found {kind!r}")
   _check_library("ai_edge_litert", "the LiteRT runtime", "bert_tf[litert]")
 
 
@@ -188,7 +188,7 @@ def signature_lengths(lengths: Sequence[int], longest: int) -> list[int]:
   for length in lengths:
     if not 1 <= length <= longest:
       raise UserError(
-        f"--lite_lengths: expected numbers from 1 to max_seq_length ({longest}), found {length}"
+        f"`lite_lengths`: expected numbers from 1 to max_seq_length ({longest}), found {length}"
       )
   doubled = [16 << power for power in range(longest.bit_length()) if 16 << power < longest]
   return sorted({*(lengths or doubled), longest})

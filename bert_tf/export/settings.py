@@ -22,5 +22,5 @@ def settle(name: str, given: T | None, known: T | None, default: T) -> T:
     default: what is taken otherwise.
   """
   if given is None and known is None:
-    logging.warning("--%s is not known of these weights; taking %s", name, default)
+    logging.warning("`%s` is not known of these weights; taking %s", name, default)
   return setting(name, given, known, default)

@@ -57,7 +57,7 @@ def _load(path: str, kind: Kind, plan: GraphPlan, policy: str) -> keras.Model:
   report = checkpoints.load_from(model, reader, plan.allow_missing)
   random = (*report.missing, *report.mismatched)
   if random:
-    logging.warning("%s: stays random, as --allow_missing says: %s", path, ", ".join(random))
+    logging.warning("%s: stays random, as `allow_missing` says: %s", path, ", ".join(random))
   return model
 
 

@@ -50,7 +50,7 @@ class MaskFiller:
       UserError: a file is missing or damaged, or the model has no masked-LM head.
     """
     if top_k < 1:
-      raise UserError(f"expected --top_k of at least 1, found {top_k}")
+      raise UserError(f"expected `top_k` of at least 1, found {top_k}")
     self._top_k = top_k
     if locate.is_export(model):
       self._fill = _exported(model, top_k)
@@ -121,7 +121,7 @@ def _exported(model: str, top_k: int):
       f" {facts.get('task', 'unknown')!r}; use `python -m bert_tf predict`"
     )
   if top_k > facts["top_k"]:
-    raise UserError(f"expected --top_k of at most {facts['top_k']}, as exported, found {top_k}")
+    raise UserError(f"expected `top_k` of at most {facts['top_k']}, as exported, found {top_k}")
   import tensorflow as tf
   import tensorflow_text  # noqa: F401  Registers the ops of the tokenizer.
 
@@ -181,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Fills in the masks of the texts on the command line or on standard input."""
   if args.batch_size < 1:
-    raise UserError(f"expected --batch_size of at least 1, found {args.batch_size}")
+    raise UserError(f"expected `batch_size` of at least 1, found {args.batch_size}")
   filler = MaskFiller(
     args.model,
     args.top_k,

@@ -191,7 +191,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Answers the texts of the command line or of standard input."""
   if args.batch_size < 1:
-    raise UserError(f"expected --batch_size of at least 1, found {args.batch_size}")
+    raise UserError(f"expected `batch_size` of at least 1, found {args.batch_size}")
   predictor = Predictor(args.saved_model_dir)
   for batch in text_batches(args.text, args.batch_size):
     for answer in predictor.predict(batch):

@@ -203,5 +203,5 @@ def test_versions_are_not_overwritten(golden, config, tokens, tmp_path):
 
 
 def test_an_unknown_type_is_refused(config, tokens):
-  with pytest.raises(UserError, match="--dtype: expected one of float32, bfloat16, found 'int8'"):
+  with pytest.raises(UserError, match="`dtype`: expected one of float32, bfloat16, found 'int8'"):
     dataclasses.replace(plan_of(config, tokens, "encoder"), dtype="int8")

@@ -79,7 +79,7 @@ def test_a_classifier_needs_its_pooler(golden, config, tokens, tmp_path, caplog)
     read(path, config, tokens, "classification", labels)
   with caplog.at_level(logging.WARNING):
     read(path, config, tokens, "classification", labels, allow_missing=NO_POOLER)
-  assert "stays random, as --allow_missing says: bert/pooler/dense" in caplog.text
+  assert "stays random, as `allow_missing` says: bert/pooler/dense" in caplog.text
 
 
 def test_fill_mask_allows_what_is_named(golden, tmp_path):

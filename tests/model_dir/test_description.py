@@ -114,8 +114,17 @@ def test_the_case_of_the_text(output_dir, golden):
   for beside in (path, f"{path}/model.ckpt-7", f"{path}/best"):
     assert not describe(beside).tokenizer.do_lower_case
     assert not describe(beside, Given(do_lower_case=False)).tokenizer.do_lower_case
-    with pytest.raises(UserError, match="expected --do_lower_case=False, as tokenizer_config"):
+    with pytest.raises(UserError, match="expected `do_lower_case=False`, as tokenizer_config"):
       describe(beside, lower)
+
+
+def test_the_case_is_said_even_without_a_vocabulary(output_dir, golden):
+  (output_dir / "vocab.txt").unlink()
+  (output_dir / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+  vocab_file = str(golden / "vocab.txt")
+  assert not describe(str(output_dir), Given(vocab_file=vocab_file)).tokenizer.do_lower_case
+  with pytest.raises(UserError, match="expected `do_lower_case=False`, as tokenizer_config"):
+    describe(str(output_dir), Given(vocab_file=vocab_file, do_lower_case=True))
 
 
 def test_the_case_of_a_cased_vocabulary(golden, tmp_path):
@@ -125,7 +134,7 @@ def test_the_case_of_a_cased_vocabulary(golden, tmp_path):
   path = str(tmp_path)
   assert not describe(path).tokenizer.do_lower_case
   for given in (Given(do_lower_case=True), Given(default_lower_case=True)):
-    with pytest.raises(UserError, match="found --do_lower_case=True with a vocabulary with cap"):
+    with pytest.raises(UserError, match="found `do_lower_case=True` with a vocabulary with cap"):
       describe(path, given)
 
 
@@ -162,12 +171,12 @@ def test_unused_entries_may_get_a_meaning(output_dir):
 
 
 def test_what_is_not_there(tmp_path, golden):
-  with pytest.raises(UserError, match=r"--bert_config_file: expected a file.* bert_config.json"):
+  with pytest.raises(UserError, match=r"`bert_config_file`: expected a file.* bert_config.json"):
     describe(str(tmp_path))
   given = Given(str(golden / "bert_config.json"))
   about = describe(str(tmp_path), given)
   assert about == Description(about.config)
-  with pytest.raises(UserError, match=r"--vocab_file: expected a file.* vocab.txt"):
+  with pytest.raises(UserError, match=r"`vocab_file`: expected a file.* vocab.txt"):
     describe(str(tmp_path), given, needs_vocabulary=True)
 
 
@@ -296,7 +305,7 @@ def test_the_weights_to_answer_with(tmp_path):
       path.with_name(path.name + suffix).touch()
 
   out = str(tmp_path)
-  with pytest.raises(UserError, match="expected a checkpoint in --output_dir"):
+  with pytest.raises(UserError, match="expected a checkpoint in `output_dir`"):
     weight_files.newest(out, True)
   assert weight_files.newest(out, True, "pretrained/bert") == "pretrained/bert"
   checkpoint(tmp_path / "model.ckpt-9")

@@ -95,7 +95,7 @@ def test_the_case_of_a_checkpoint_is_that_of_its_tokenizer(golden, tmp_path):
   (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
   (tmp_path / "model.ckpt-1.index").touch()
   files = [str(golden / name) for name in ("bert_config.json", "vocab.txt")]
-  with pytest.raises(UserError, match="expected --do_lower_case=False, as tokenizer_config"):
+  with pytest.raises(UserError, match="expected `do_lower_case=False`, as tokenizer_config"):
     fill_mask.MaskFiller(str(tmp_path), 5, *files, do_lower_case=True)
 
 

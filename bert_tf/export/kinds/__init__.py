@@ -29,7 +29,7 @@ def kind_of(head: str | None) -> Kind:
   """Returns what is exported of a head; raises UserError where it is none of `HEADS`."""
   if head not in _KINDS:
     raise UserError(
-      f"--task: expected one of {', '.join(_KINDS)}, found {head or 'none'}, and nothing beside the"
+      f"`task`: expected one of {', '.join(_KINDS)}, found {head or 'none'}, and nothing beside the"
       " weights says which; give the flag"
     )
   room, name = _KINDS[head]

@@ -32,7 +32,7 @@ class Masks(Kind):
   def check(self, plan: GraphPlan) -> None:
     """See `Kind`."""
     if plan.top_k < 1:
-      raise UserError(f"expected --top_k of at least 1, found {plan.top_k}")
+      raise UserError(f"expected `top_k` of at least 1, found {plan.top_k}")
 
   def facts(self, plan: GraphPlan) -> dict[str, Any]:
     """See `Kind`."""

@@ -76,7 +76,7 @@ class Questions(Kind):
     check_lengths(plan.text.max_seq_length, options.doc_stride, options.max_query_length)
     for name in ("n_best_size", "max_answer_length"):
       if (value := getattr(options.prediction, name)) < 1:
-        raise UserError(f"--{name}: expected at least 1, found {value}")
+        raise UserError(f"`{name}`: expected at least 1, found {value}")
 
   def facts(self, plan: GraphPlan) -> dict[str, Any]:
     """See `Kind`."""

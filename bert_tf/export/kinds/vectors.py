@@ -34,7 +34,7 @@ class Vectors(Kind):
     count, layers = plan.about.config.num_hidden_layers, plan.layers
     if not layers or any(not -count <= layer < count for layer in layers):
       raise UserError(
-        f"expected --layers from {-count} to {count - 1}, as the model has, found {list(layers)}"
+        f"expected `layers` from {-count} to {count - 1}, as the model has, found {list(layers)}"
       )
 
   def facts(self, plan: GraphPlan) -> dict[str, Any]:
