@@ -89,6 +89,8 @@ class GraphPlan:
     layers: whose vectors an encoder gives for tokens, -1 for the last.
     allow_missing: names of weights, or patterns, that the checkpoint may lack and that then stay
       random.
+    checkpoint_prefix: what stands before the names of the model in the checkpoint; default: found
+      by itself.
   """
 
   about: Description
@@ -98,6 +100,7 @@ class GraphPlan:
   top_k: int = 10
   layers: tuple[int, ...] = (-1,)
   allow_missing: tuple[str, ...] = ()
+  checkpoint_prefix: str | None = None
 
   def __post_init__(self) -> None:
     if self.dtype not in DTYPES:

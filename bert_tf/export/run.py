@@ -49,6 +49,7 @@ class ExportRun:
   top_k: int = 10
   layers: tuple[int, ...] = (-1,)
   allow_missing: tuple[str, ...] = ()
+  checkpoint_prefix: str | None = None
   about: Description | None = None
 
 
@@ -75,6 +76,7 @@ class ExportRunner:
       flags.top_k,
       flags.layers,
       flags.allow_missing,
+      flags.checkpoint_prefix,
     )
     kinds.check(self.plan)
     if flags.options.lite and about.head == head_kinds.PRETRAINING:

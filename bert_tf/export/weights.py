@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 
 import keras
-import numpy as np
 from absl import logging
 
 from bert_tf import checkpoints, names
@@ -34,7 +33,7 @@ def read(checkpoint: Checkpoint, kind: Kind, plan: GraphPlan) -> keras.Model:
     model = _copy(checkpoint, kind, plan, policy)
   else:
     model = _load(os.fspath(checkpoint), kind, plan, policy)
-  check_finite(names.named_variables(model))
+  checkpoints.check_finite(model)
   return model
 
 
@@ -49,7 +48,7 @@ def _copy(source: keras.Model, kind: Kind, plan: GraphPlan, policy: str) -> kera
 
 
 def _load(path: str, kind: Kind, plan: GraphPlan, policy: str) -> keras.Model:
-  reader = formats.open_checkpoint(path)
+  reader = formats.open_checkpoint(path, plan.checkpoint_prefix)
   shapes = {name: shape for name, shape in reader.shapes.items() if name not in reader.refused}
   if "output_bias" not in plan.allow_missing:
     _check_labels(shapes, plan.about.labels, path)
@@ -69,15 +68,3 @@ def _check_labels(shapes: Mapping[str, Sequence[int]], labels: Sequence[str], pa
       f"{path}: expected the names of its {outputs} outputs, found {len(labels)}:"
       f" {', '.join(labels[:6])}; name them all, in the order of training"
     )
-
-
-def check_finite(weights: Mapping[str, keras.Variable]) -> None:
-  """Raises UserError that names the first weight with a value that is NaN or infinite."""
-  for name, variable in weights.items():
-    values = np.asarray(variable.numpy(), np.float32)
-    wrong = values.size - np.count_nonzero(np.isfinite(values))
-    if wrong:
-      raise UserError(
-        f"{name}: expected finite numbers, found {wrong} of {values.size} that are NaN or infinite;"
-        " the training has diverged or the file is damaged, so take an earlier checkpoint"
-      )

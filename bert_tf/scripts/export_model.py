@@ -83,6 +83,11 @@ flags.DEFINE_list(
   [],
   "Names of weights, or patterns such as cls/*, that the checkpoint may lack: they stay random.",
 )
+flags.DEFINE_string(
+  "checkpoint_prefix",
+  None,
+  "What stands before the names of the model in the checkpoint; default: found by itself.",
+)
 flags.DEFINE_bool("check", True, "Load the export in a fresh process and compare its answers.")
 flags.mark_flags_as_required(["init_checkpoint", "export_dir"])
 
@@ -134,6 +139,7 @@ def main() -> None:
       top_k=FLAGS.top_k,
       layers=_numbers("layers"),
       allow_missing=tuple(FLAGS.allow_missing),
+      checkpoint_prefix=FLAGS.checkpoint_prefix,
     )
   )
   print(runner.export())

@@ -32,6 +32,7 @@ class MaskFiller:
     do_lower_case: bool | None = None,
     max_seq_length: int | None = None,
     allow_missing: Sequence[str] = (),
+    checkpoint_prefix: str | None = None,
   ):
     """Loads an export of a pretraining model, or a checkpoint with its masked-LM head.
 
@@ -45,6 +46,7 @@ class MaskFiller:
       max_seq_length: for a checkpoint; default: as long as the model can read.
       allow_missing: for a checkpoint; names of weights, or patterns such as "cls/*", that it may
         lack: they stay random, and what it answers is of no use but for tests.
+      checkpoint_prefix: what stands before the names of the model in it; default: found by itself.
 
     Raises:
       UserError: a file is missing or damaged, or the model has no masked-LM head.
@@ -60,7 +62,9 @@ class MaskFiller:
       about = describe(model, given, needs_vocabulary=True)
       length = max_seq_length or about.config.max_position_embeddings
       about = dataclasses.replace(about, labels=(), max_seq_length=length)
-      plan = GraphPlan(about, top_k=top_k, allow_missing=tuple(allow_missing))
+      plan = GraphPlan(
+        about, top_k=top_k, allow_missing=tuple(allow_missing), checkpoint_prefix=checkpoint_prefix
+      )
       kinds.check(plan)
       self._fill = _from_checkpoint(model, plan)
 
@@ -175,6 +179,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=[],
     help="names or patterns of weights that the checkpoint may lack, by commas; they stay random",
   )
+  parser.add_argument(
+    "--checkpoint_prefix",
+    help="what stands before the names of the model in the checkpoint (default: found by itself)",
+  )
   parser.add_argument("--batch_size", type=int, default=BATCH_SIZE, help="texts at once")
 
 
@@ -190,6 +198,7 @@ def run(args: argparse.Namespace) -> None:
     args.do_lower_case,
     args.max_seq_length,
     args.allow_missing,
+    args.checkpoint_prefix,
   )
   for batch in text_batches(args.text, args.batch_size):
     for answer in filler.fill(batch):
