@@ -110,6 +110,15 @@ def test_answers_are_served_as_predicted(root, golden, tmp_path):
     assert count == len(nbest[key])
     probabilities = [answer["probability"] for answer in nbest[key]]
     np.testing.assert_allclose(found["probabilities"][row, :count], probabilities, atol=1e-5)
+  # Of one length, as predicted; a server answers the requests that come with it all the same.
+  [path] = (path for path in (tmp_path / "export").iterdir() if path.name.isdigit())
+  assert model_dir.describe(str(path)).settings["dynamic_padding"] is False
+  pytest.importorskip("tensorflow_serving.apis", reason="needs the extra serving")
+  from bert_tf.serving.servable import Servable
+
+  servable = Servable(str(path), 1)
+  assert servable.facts["static_length"]
+  servable.close()
 
 
 @pytest.mark.parametrize(
