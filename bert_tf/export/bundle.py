@@ -137,7 +137,8 @@ def check(bundles: Sequence[tuple[str, Samples]]) -> None:
     arguments = []
     for number, (path, samples) in enumerate(bundles):
       expected = os.path.join(directory, f"samples-{number}.npz")
-      np.savez(expected, **_arrays(samples))
+      arrays: dict[str, Any] = {**_arrays(samples)}
+      np.savez(expected, **arrays)
       arguments += [os.path.abspath(path), expected]
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fresh_process_check.py")
     command = [sys.executable, script, *arguments]

@@ -79,7 +79,8 @@ def _write_lite(module: TextModule, directory: str, options: ExportOptions) -> N
   longest = module.text.max_seq_length
   lengths = signature_lengths(options.lite_lengths, longest)
   text = dataclasses.replace(module.text, static_length=True)
-  features = python_pipeline.features(*zip(*samples.TEXTS, strict=True), text)
+  first, second = zip(*samples.TEXTS, strict=True)
+  features = python_pipeline.features(first, second, text)
   reports = lite.export_lite(module, directory, features, options.lite, lengths)
   with atomic_writer(os.path.join(directory, "README.md")) as file:
     file.write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import keras
 from absl import logging
@@ -16,7 +17,7 @@ from bert_tf.export.kinds.base import Parts
 from bert_tf.export.options import DTYPES, GraphPlan
 
 # The prefix, file or directory of a checkpoint, or a model that holds the weights.
-Checkpoint = str | os.PathLike[str] | keras.Model
+Checkpoint: TypeAlias = "str | os.PathLike[str] | keras.Model"
 
 
 def read(checkpoint: Checkpoint, kind: Kind, plan: GraphPlan) -> keras.Model:

@@ -72,8 +72,8 @@ class InGraphTokenizer(tf.Module):
     if text_ops not in TEXT_OPS:
       raise UserError(f"text_ops: expected one of {', '.join(TEXT_OPS)}, found {text_ops!r}")
     vocab = load_vocab(vocab_file)
-    is_path = isinstance(vocab_file, str | os.PathLike)
-    require_special_tokens(vocab, ("[UNK]",), vocab_file if is_path else "of the model")
+    named = vocab_file if isinstance(vocab_file, str | os.PathLike) else "of the model"
+    require_special_tokens(vocab, ("[UNK]",), named)
     # A proxy, since tf.Module would track a dictionary's entries one by one.
     self.vocab = types.MappingProxyType(vocab)
     self.settings = resolve_settings(do_lower_case, settings)

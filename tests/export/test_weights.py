@@ -75,7 +75,7 @@ def test_models_of_tokens_and_spans_need_no_pooler(golden, config, tokens, tmp_p
 def test_a_classifier_needs_its_pooler(golden, config, tokens, tmp_path, caplog):
   path = weight_dirs.write(golden, tmp_path / "model", "tiny_heads_ckpt", without=NO_POOLER)
   labels = ("no", "yes")
-  with pytest.raises(UserError, match="bert/pooler/dense.*allow_missing"):
+  with pytest.raises(UserError, match=r"bert/pooler/dense.*allow_missing"):
     read(path, config, tokens, "classification", labels)
   with caplog.at_level(logging.WARNING):
     read(path, config, tokens, "classification", labels, allow_missing=NO_POOLER)
@@ -84,7 +84,7 @@ def test_a_classifier_needs_its_pooler(golden, config, tokens, tmp_path, caplog)
 
 def test_fill_mask_allows_what_is_named(golden, tmp_path):
   path = weight_dirs.write(golden, tmp_path / "model", without=("cls/predictions/transform/*",))
-  with pytest.raises(UserError, match="cls/predictions/transform/.*allow_missing"):
+  with pytest.raises(UserError, match=r"cls/predictions/transform/.*allow_missing"):
     fill_mask.MaskFiller(path)
   filler = fill_mask.MaskFiller(path, allow_missing=["cls/predictions/*"])
   assert filler.fill([b"the [MASK]"])
