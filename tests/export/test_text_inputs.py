@@ -12,8 +12,9 @@ from bert_tf.errors import UserError
 from bert_tf.export import python_pipeline
 from bert_tf.export.graphs import text_inputs
 from bert_tf.export.graphs.text_inputs import SequencePacker
-from bert_tf.export.options import TextOptions
-from bert_tf.tokenization import TokenizerSettings, load_vocab
+from bert_tf.export.options import GraphPlan, TextOptions
+from bert_tf.model_dir import Description
+from bert_tf.tokenization import AddedToken, TokenizerSettings, load_vocab
 
 
 def truncate_seq_pair(tokens_a, tokens_b, max_length):
@@ -150,3 +151,27 @@ def test_examples_with_fewer_ids_than_their_mask_are_refused(length):
   examples = tf.constant([records.encode_example(features)])
   with pytest.raises(tf.errors.InvalidArgumentError, match="input_ids must have the shape"):
     text_inputs.parse_examples(examples, length)
+
+
+def test_settings_of_the_tokenizer_reach_graph_and_pipeline(config, tokens):
+  from bert_tf.export.graphs.encoder import EncoderModule
+  from bert_tf.modeling import BertModel
+
+  # Pieces that are words with an accent and ideographs in a row, and one that is found in words.
+  added = ("käse", "的人", "ouse")
+  tokens = (*tokens[: -len(added)], *added)
+  settings = TokenizerSettings(True, False, False, (AddedToken("ouse", normalized=True),))
+  texts = ["Käse 的人", "the HOUSE", "Kase 的 人"]
+  plan = GraphPlan(Description(config, tokens, None, settings, head="encoder"))
+  assert plan.text.facts()["strip_accents"] is False
+  assert plan.text.facts()["added_tokens"] == ["ouse"]
+  module = EncoderModule(BertModel(config), plan.text, (-1,))
+  found = module.features(tf.constant(texts))
+  expected = python_pipeline.features(texts, [""] * 3, plan.text)
+  for name, value in expected.items():
+    np.testing.assert_array_equal(found[name], value, name)
+  first, second = len(tokens) - 3, len(tokens) - 2
+  assert expected["input_ids"][0, 1:3].tolist() == [first, second]
+  assert len(tokens) - 1 in expected["input_ids"][1]
+  plain = python_pipeline.features(texts, [""] * 3, TextOptions(tokens))
+  assert first not in plain["input_ids"] and len(tokens) - 1 not in plain["input_ids"]
