@@ -103,11 +103,11 @@ def measure(
 def measure_ours(args: argparse.Namespace, dtype: str) -> dict:
   """The signature `tensors` of an exported classifier."""
   tf = one_thread()
-  from bert_tf.export import exporters
+  from bert_tf.export.options import ExportOptions
 
   with tempfile.TemporaryDirectory() as directory:
-    options = exporters.ExportOptions(directory, version=1, dtype=dtype, check=False)
-    loaded = tf.saved_model.load(export_classifier(args, options))
+    options = ExportOptions(directory, version=1, check=False)
+    loaded = tf.saved_model.load(export_classifier(args, options, dtype))
     signature, of_text = loaded.signatures["tensors"], loaded.signatures["serving_default"]
 
     def answer(batch: dict) -> object:
@@ -127,18 +127,21 @@ def one_thread():
   return tf
 
 
-def export_classifier(args: argparse.Namespace, options) -> str:
+def export_classifier(args: argparse.Namespace, options, dtype: str = "float32") -> str:
   """BERT-base with random weights, exported."""
   from bert_tf.config import BertConfig
-  from bert_tf.export import exporters
+  from bert_tf.export.exporters import export
+  from bert_tf.export.options import GraphPlan
   from bert_tf.heads import ClassifierModel
+  from bert_tf.model_dir import Description
   from bert_tf.tokenization import load_vocab
 
-  size = len(load_vocab(args.vocab_file))
-  config = BertConfig(size, HIDDEN, LAYERS, HIDDEN // 64, 4 * HIDDEN, type_vocab_size=2)
-  text = exporters.TextOptions(args.vocab_file, True, LENGTH)
-  model = ClassifierModel(config, 2)
-  return exporters.export_classifier(model, config, text, ["no", "yes"], options)
+  tokens = tuple(load_vocab(args.vocab_file))
+  config = BertConfig(len(tokens), HIDDEN, LAYERS, HIDDEN // 64, 4 * HIDDEN, type_vocab_size=2)
+  about = Description(
+    config, tokens, labels=("no", "yes"), head="classification", max_seq_length=LENGTH
+  )
+  return export(ClassifierModel(config, 2), GraphPlan(about, dtype=dtype), options)
 
 
 def matrix_products(tf, dtype: str) -> Callable[[], object]:
@@ -175,9 +178,10 @@ def measure_litert(args: argparse.Namespace, kind: str) -> dict:
   import contextlib
 
   with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(sys.stderr):
-    from bert_tf.export import exporters, lite
+    from bert_tf.export import lite
+    from bert_tf.export.options import ExportOptions
 
-    options = exporters.ExportOptions(directory, version=1, check=False, lite=(kind,))
+    options = ExportOptions(directory, version=1, check=False, lite=(kind,))
     [file] = pathlib.Path(export_classifier(args, options)).rglob("*.tflite")
     model = lite.LiteModel(file)
 

@@ -60,7 +60,7 @@ def lite(args: argparse.Namespace) -> dict[str, Any]:
   results = {}
   with tempfile.TemporaryDirectory() as directory:
     options = ExportOptions(directory, version=1, check=False, lite=LITE_KINDS)
-    run = ExportRun("encoder", str(DATA / "minilm"), options, max_seq_length=LENGTH)
+    run = ExportRun(str(DATA / "minilm"), options, "encoder", max_seq_length=LENGTH)
     path = ExportRunner(run).export()
     import tensorflow as tf
 

@@ -40,17 +40,18 @@ def export_classifier(
 ) -> str:
   """Exports a classifier with random weights; returns the version's directory."""
   from bert_tf.config import BertConfig
-  from bert_tf.export import exporters
+  from bert_tf.export.exporters import export
+  from bert_tf.export.options import ExportOptions, GraphPlan
   from bert_tf.heads import ClassifierModel
+  from bert_tf.model_dir import Description
   from bert_tf.tokenization import load_vocab
 
-  vocab = vocabulary()
+  tokens = tuple(load_vocab(vocabulary()))
   heads = max(1, hidden // 64)
-  config = BertConfig(len(load_vocab(vocab)), hidden, layers, heads, 4 * hidden, type_vocab_size=2)
-  model = ClassifierModel(config, 2)
-  text = exporters.TextOptions(vocab, True, 128, static)
-  options = exporters.ExportOptions(directory, version=1, dtype=dtype, check=False)
-  return exporters.export_classifier(model, config, text, ["negative", "positive"], options)
+  config = BertConfig(len(tokens), hidden, layers, heads, 4 * hidden, type_vocab_size=2)
+  about = Description(config, tokens, labels=("negative", "positive"), head="classification")
+  plan = GraphPlan(about, static, dtype=dtype)
+  return export(ClassifierModel(config, 2), plan, ExportOptions(directory, 1, check=False))
 
 
 @contextlib.contextmanager

@@ -48,12 +48,17 @@ COMMANDS = {
 }
 
 
-def main() -> None:
-  """Finds the command and runs it."""
+def main(options: set[str] | None = None) -> None:
+  """Finds the command and runs it.
+
+  Args: `options`, is given the names of the command's options, so that errors name no others.
+  """
   words = sys.argv[1:]
   if words and words[0] in SCRIPTS:
     _start_script(words[0], words[1:])
   args = _parse(words)
+  if options is not None:
+    options.update(vars(args))
   args.run(args)
 
 
@@ -116,7 +121,8 @@ def _from_home(args: argparse.Namespace) -> argparse.Namespace:
 def console() -> None:
   """What the console command `bert-tf` calls."""
   script.quiet_tensorflow()
-  script.call(main)
+  known: set[str] = set()
+  script.call(lambda: main(known), known.__contains__)
 
 
 if __name__ == "__main__":

@@ -119,16 +119,18 @@ class SelfAttention(keras.layers.Layer):
     """
     config = self._config
     heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    batch = tf.shape(bias)[0]
+    # Said, not inferred: from an empty batch it could not be.
+    batch, length = tf.shape(bias)[0], tf.shape(bias)[3]
 
-    def split(x: tf.Tensor) -> tf.Tensor:
-      x = tf.reshape(x, [batch, -1, heads, size])  # [B, S, N, D]
+    def split(x: tf.Tensor, length: tf.Tensor | int) -> tf.Tensor:
+      x = tf.reshape(x, [batch, length, heads, size])  # [B, S, N, D]
       return tf.transpose(x, [0, 2, 1, 3])  # [B, N, S, D]
 
     query = plan.queries_with_padding(self._query(queries, training=plan.training))  # [B * S, H]
-    query = split(query)  # [B, N, S, D]
-    key = split(plan.with_padding(self._key(hidden, training=plan.training)))  # [B, N, S, D]
-    value = split(plan.with_padding(self._value(hidden, training=plan.training)))  # [B, N, S, D]
+    query = split(query, -1)  # [B, N, S, D]
+    key = plan.with_padding(self._key(hidden, training=plan.training))  # [B * S, H]
+    value = plan.with_padding(self._value(hidden, training=plan.training))  # [B * S, H]
+    key, value = split(key, length), split(value, length)  # [B, N, S, D] both
 
     scores = tf.matmul(query, key, transpose_b=True)  # [B, N, S, S]
     probs, weights = plan.attention(

@@ -23,10 +23,17 @@ def config(golden) -> BertConfig:
 
 
 @pytest.fixture(scope="session")
-def text_options(golden):
+def tokens(golden) -> tuple[str, ...]:
+  from bert_tf.tokenization import load_vocab
+
+  return tuple(load_vocab(golden / "vocab.txt"))
+
+
+@pytest.fixture(scope="session")
+def text_options(tokens):
   from bert_tf.export.options import TextOptions
 
-  return TextOptions(str(golden / "vocab.txt"), True, 64)
+  return TextOptions(tokens, max_seq_length=64)
 
 
 @pytest.fixture(scope="session")
@@ -52,16 +59,28 @@ def export_kinds(golden, config, token_model):
     A function of a directory, text options, and whether all are to be checked rather than two, and
     one in bfloat16 be added; it returns the directories of versions by kind.
   """
-  from bert_tf.export import bundle, exporters
+  from bert_tf.export import bundle
+  from bert_tf.export.exporters import export
   from bert_tf.export.graphs import text as modules
-  from bert_tf.tasks.squad.predictions import PredictionOptions
+  from bert_tf.export.options import ExportOptions, GraphPlan
+  from bert_tf.model_dir import Description
 
   heads, pretrained = str(golden / "tiny_heads_ckpt"), str(golden / "tiny_ckpt")
-  prediction = PredictionOptions(version_2_with_negative=True, null_score_diff_threshold=100.0)
+  settings = {
+    "doc_stride": 16, "max_query_length": 16, "version_2_with_negative": True,
+    "null_score_diff_threshold": 100.0,
+  }  # fmt: skip
 
   def export_all(root: pathlib.Path, text, full: bool) -> dict[str, pathlib.Path]:
-    def options(kind, dtype="float32"):
-      return exporters.ExportOptions(str(root / kind), version=1, dtype=dtype)
+    def options(kind):
+      return ExportOptions(str(root / kind), version=1)
+
+    def plan(head, labels=(), dtype="float32", layers=(-1,), **more):
+      about = Description(
+        config, text.tokens, None, text.tokenizer, tuple(labels), head,
+        max_seq_length=text.max_seq_length, **more,
+      )  # fmt: skip
+      return GraphPlan(about, text.static_length, text.text_ops, dtype, layers=layers)
 
     waiting = []
     check = bundle.check
@@ -70,27 +89,16 @@ def export_kinds(golden, config, token_model):
       patch.setattr(modules, "InGraphTokenizer", functools.cache(modules.InGraphTokenizer))
       patch.setattr(bundle, "check", lambda bundles: waiting.append(bundles[0][1]))
       labels = LABELS["classifier"]
-      paths = {
-        "classifier": exporters.export_classifier(
-          heads, config, text, labels, options("classifier")
-        ),
-        "tokens": exporters.export_token_classifier(
-          token_model, config, text, LABELS["tokens"], options("tokens")
-        ),
-        "questions": exporters.export_question_answering(
-          heads, config, text, exporters.QuestionOptions(16, 16, prediction), options("questions")
-        ),
-        "pretraining": exporters.export_pretraining(
-          pretrained, config, text, options("pretraining")
-        ),
-        "encoder": exporters.export_encoder(
-          pretrained, config, text, options("encoder"), layers=(-1, 0)
-        ),
+      plans = {
+        "classifier": (heads, plan("classification", labels)),
+        "tokens": (token_model, plan("tokens", LABELS["tokens"])),
+        "questions": (heads, plan("question_answering", settings=settings)),
+        "pretraining": (pretrained, plan("pretraining")),
+        "encoder": (pretrained, plan("encoder", layers=(-1, 0))),
       }
       if full:
-        paths["bfloat16"] = exporters.export_classifier(
-          heads, config, text, labels, options("b", "bfloat16"), pairs=True
-        )
+        plans["bfloat16"] = (heads, plan("classification", labels, "bfloat16", pairs=True))
+      paths = {kind: export(*source, options(kind)) for kind, source in plans.items()}
     # All signatures of the first; of the others what the first does not have, to save time.
     trimmed = [waiting[0]] + [
       {name: sample for name, sample in samples.items() if name not in _COMMON}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import itertools
 import json
@@ -10,10 +11,15 @@ import re
 import subprocess
 import sys
 
+import fine_tuning_runs
 import numpy as np
 import pytest
+import weight_dirs
 
+from bert_tf import model_dir
 from bert_tf.data.records import RecordWriter, encode_example
+from bert_tf.export.options import ExportOptions
+from bert_tf.export.run import ExportRun, ExportRunner
 from bert_tf.serving.fill_mask import fill_mask
 
 
@@ -27,12 +33,22 @@ def run(root, script: str, flags: dict, forbid_tensorflow: bool = False):
   )  # fmt: skip
 
 
-def signatures(export_dir: pathlib.Path):
+def asked(path: pathlib.Path) -> list[tuple[str, str, str]]:
+  """Id, question and context of all that a SQuAD file asks."""
+  return [
+    (question["id"], question["question"], paragraph["context"])
+    for article in json.loads(path.read_text())["data"]
+    for paragraph in article["paragraphs"]
+    for question in paragraph["qas"]
+  ]
+
+
+def signatures(export_dir: pathlib.Path, checked: bool = True):
   import tensorflow as tf
   import tensorflow_text  # noqa: F401
 
   [version] = (path for path in export_dir.iterdir() if path.name.isdigit())
-  assert json.loads((version / "assets" / "serving.json").read_text())["checked"]
+  assert json.loads((version / "assets" / "serving.json").read_text())["checked"] == checked
   return tf.saved_model.load(str(version)).signatures
 
 
@@ -63,7 +79,7 @@ def test_the_best_classifier_is_served_as_it_predicts(root, golden, tmp_path):
   ))  # fmt: skip
   assert result.returncode == 0, result.stderr
   out = tmp_path / "out"
-  assert json.loads((out / "tokenizer_config.json").read_text()) == {"do_lower_case": True}
+  assert json.loads((out / "tokenizer_config.json").read_text())["do_lower_case"] is True
   for what in ("Exporting", "Using the weights of"):
     assert re.search(rf"{what} \S+/out/best/model.ckpt-\d+", result.stderr), result.stderr
   served = signatures(tmp_path / "export")["serving_default"]
@@ -84,14 +100,7 @@ def test_answers_are_served_as_predicted(root, golden, tmp_path):
   predictions = json.loads((out / "predictions.json").read_text())
   nbest = json.loads((out / "nbest_predictions.json").read_text())
   served = signatures(tmp_path / "export")["serving_default"]
-  articles = json.loads((golden / "squad_v1.json").read_text())["data"]
-  asked = [
-    (question["id"], question["question"], paragraph["context"])
-    for article in articles
-    for paragraph in article["paragraphs"]
-    for question in paragraph["qas"]
-  ]
-  ids, questions, contexts = zip(*asked, strict=True)
+  ids, questions, contexts = zip(*asked(golden / "squad_v1.json"), strict=True)
   found = {
     name: value.numpy() for name, value in served(question=questions, context=contexts).items()
   }
@@ -101,6 +110,45 @@ def test_answers_are_served_as_predicted(root, golden, tmp_path):
     assert count == len(nbest[key])
     probabilities = [answer["probability"] for answer in nbest[key]]
     np.testing.assert_allclose(found["probabilities"][row, :count], probabilities, atol=1e-5)
+  # Of one length, as predicted; a server answers the requests that come with it all the same.
+  [path] = (path for path in (tmp_path / "export").iterdir() if path.name.isdigit())
+  assert model_dir.describe(str(path)).settings["dynamic_padding"] is False
+  pytest.importorskip("tensorflow_serving.apis", reason="needs the extra serving")
+  from bert_tf.serving.servable import Servable
+
+  servable = Servable(str(path), 1)
+  assert servable.facts["static_length"]
+  servable.close()
+
+
+@pytest.mark.parametrize(
+  ("version", "options"),
+  [("v1", {}), ("v2", {"version_2_with_negative": True, "null_score_diff_threshold": -2.0})],
+)
+def test_an_export_of_a_run_answers_with_its_settings(golden, tmp_path, version, options):
+  """Nothing is said to export_model.py; the predictions are the original's."""
+  run = fine_tuning_runs.squad(
+    output_dir=str(tmp_path / "out"), init_checkpoint=str(golden / "tiny_heads_ckpt"),
+    bert_config_file=str(golden / "bert_config.json"), vocab_file=str(golden / "vocab.txt"),
+    predict_file=str(golden / f"squad_{version}.json"), do_predict=True, max_seq_length=96,
+    doc_stride=32, max_query_length=24, **options,
+  )  # fmt: skip
+  weights = weight_dirs.write(golden, tmp_path / "run", "tiny_heads_ckpt", vocabulary=None)
+  model_dir.write(weights, run.about)
+  options = ExportOptions(str(tmp_path / "export"), version=1, check=False)
+  path = ExportRunner(ExportRun(weights, options)).export()
+  rows = asked(golden / f"squad_{version}.json")
+  ids, questions, contexts = zip(*rows, strict=True)
+  served = signatures(tmp_path / "export", checked=False)["serving_default"]
+  found = served(question=questions, context=contexts)["answer"].numpy()
+  predictions = json.loads((golden / "cli" / f"squad_{version}_predictions.json").read_text())
+  answers = dict(zip(ids, (answer.decode() for answer in found), strict=True))
+  assert answers == predictions and len(answers) == {"v1": 33, "v2": 34}[version]
+  # What is exported is a model directory like the one that it came from.
+  again = model_dir.describe(path)
+  assert dataclasses.replace(again, vocab_file=None, pairs=True) == dataclasses.replace(
+    model_dir.describe(weights), vocab_file=None
+  )
 
 
 def test_a_pretrained_model_is_served(root, golden, tmp_path):
@@ -119,7 +167,7 @@ def test_a_pretrained_model_is_served(root, golden, tmp_path):
   ))  # fmt: skip
   assert result.returncode == 0, result.stderr
   out = tmp_path / "out"
-  assert json.loads((out / "tokenizer_config.json").read_text()) == {"do_lower_case": True}
+  assert json.loads((out / "tokenizer_config.json").read_text())["do_lower_case"] is True
   texts = ["The old [MASK] is new.", "[MASK]"]
   found, expected = (
     [row["masks"][0] for row in fill_mask(str(model), texts)]

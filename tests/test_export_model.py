@@ -23,19 +23,21 @@ def run(root, *flags: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
   ("flags", "message"),
   [
-    (["--init_checkpoint=nowhere"], "expected bert_config.json beside the checkpoint"),
-    (["--bert_config_file={golden}/bert_config.json"], "expected vocab.txt beside"),
+    (["--init_checkpoint=nowhere"], "expected a checkpoint, found nothing at 'nowhere'"),
+    ([], "--bert_config_file: expected a file"),
+    (["--bert_config_file={golden}/bert_config.json"], "--vocab_file: expected a file"),
     (
       [
         "--bert_config_file={golden}/bert_config.json",
         "--vocab_file={golden}/vocab_cased.txt",
       ],
-      "expected the 1200 tokens that the config's vocab_size says, found 1400",
+      "tokens that the config's vocab_size says, found 1400",
     ),
     (
       [
         "--bert_config_file={golden}/bert_config.json",
         "--vocab_file={golden}/vocab.txt",
+        "--labels=a,b",
         "--max_seq_length=129",
       ],
       "--max_seq_length=129 is more than the 128 positions",
@@ -74,6 +76,7 @@ def test_bad_input_is_refused_without_tensorflow(root, golden, tmp_path, flags, 
 
 def test_a_flag_that_contradicts_the_tokenizers_file_is_refused(root, golden, tmp_path):
   (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+  (tmp_path / "model.ckpt-1.index").touch()
   flags = [
     "--task=classification",
     f"--init_checkpoint={tmp_path}/model.ckpt-1",

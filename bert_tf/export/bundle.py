@@ -20,7 +20,7 @@ from absl import logging
 
 from bert_tf.data import records
 from bert_tf.errors import UserError
-from bert_tf.export import card, deployment
+from bert_tf.export import deployment, warmup
 from bert_tf.export.options import SCRATCH_PREFIX, ExportOptions
 
 # A fresh process imports TensorFlow and loads the bundle twice; a hang must not last for ever.
@@ -33,7 +33,7 @@ Samples = Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 def write(
   module: tf.Module,
   signatures: Mapping[str, Any],
-  assets: Mapping[str, str],
+  assets: Mapping[str, bytes],
   samples: Samples,
   options: ExportOptions,
   finish: Callable[[str], None] = lambda saved: None,
@@ -43,7 +43,7 @@ def write(
   Args:
     module: holds all variables of the signatures.
     signatures: concrete functions by name.
-    assets: file name -> content of text files that travel with the bundle; a model card among
+    assets: file name -> content of files that travel with the bundle; a model card among
       them is put beside the graph.
     samples: signature -> (inputs, outputs that the Python pipeline gives for them).
     options: where to write.
@@ -91,13 +91,13 @@ def _scratch(options: ExportOptions):
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _save(module, signatures, assets: Mapping[str, str], saved: str, scratch: str) -> None:
+def _save(module, signatures, assets: Mapping[str, bytes], saved: str, scratch: str) -> None:
   sources = []
   assets = dict(assets)
-  model_card = assets.pop(CARD_FILE, "")
+  model_card = assets.pop(CARD_FILE, b"")
   for name, content in assets.items():
     path = os.path.join(scratch, name)
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with open(path, "wb") as file:
       file.write(content)
     sources.append(tf.saved_model.Asset(path))
   module.assets = sources
@@ -110,16 +110,15 @@ def _save(module, signatures, assets: Mapping[str, str], saved: str, scratch: st
     raise UserError(f"cannot write the export: {str(error).splitlines()[0]}") from error
   finally:
     logging.set_verbosity(verbosity)
-  with open(os.path.join(saved, CARD_FILE), "w", encoding="utf-8") as file:
+  with open(os.path.join(saved, CARD_FILE), "wb") as file:
     file.write(model_card)
 
 
 def _write_warmup(saved: str, samples: Samples, name: str) -> None:
-  requests = card.warmup_requests(samples, name)
-  if not requests:
-    return
-  with records.RecordWriter(os.path.join(saved, card.WARMUP_FILE)) as writer:
-    for request in requests:
+  """Writes what a server of TensorFlow's answers before it is ready."""
+  inputs = {signature: values for signature, (values, _) in samples.items()}
+  with records.RecordWriter(os.path.join(saved, warmup.FILE)) as writer:
+    for request in warmup.requests(inputs, name):
       writer.write(request)
 
 
@@ -138,7 +137,8 @@ def check(bundles: Sequence[tuple[str, Samples]]) -> None:
     arguments = []
     for number, (path, samples) in enumerate(bundles):
       expected = os.path.join(directory, f"samples-{number}.npz")
-      np.savez(expected, **_arrays(samples))
+      arrays: dict[str, Any] = {**_arrays(samples)}
+      np.savez(expected, **arrays)
       arguments += [os.path.abspath(path), expected]
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fresh_process_check.py")
     command = [sys.executable, script, *arguments]

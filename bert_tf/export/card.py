@@ -1,56 +1,38 @@
-"""The model card of an export and the requests that warm a server up."""
+"""The model card of an export."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from absl import logging
-
 from bert_tf import __version__
-from bert_tf.config import BertConfig
-
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-# Texts of a warm-up request; a batch runs code that a single text does not.
-_WARMUP_SIZES = (1, 8)
-
-_TASKS = {
-  "classification": "gives every text, or pair of texts, one label",
-  "multilabel": "gives every text, or pair of texts, any number of labels",
-  "regression": "gives every text, or pair of texts, a number",
-  "tokens": "finds entities in text and labels them",
-  "question_answering": "answers questions with a part of a given context",
-  "pretraining": "fills in words masked by [MASK], and judges whether a text follows another",
-  "encoder": "turns text into vectors",
-}
+from bert_tf.export.kinds import Kind
+from bert_tf.model_dir import Description
+from bert_tf.tokenization import TokenizerSettings
 
 
 def model_card(
-  facts: Mapping[str, Any],
-  config: BertConfig,
-  labels: Sequence[str],
-  signatures: Mapping[str, Any],
+  kind: Kind, facts: Mapping[str, Any], about: Description, signatures: Mapping[str, Any]
 ) -> str:
   """Markdown for the people who run or use an export.
 
   Args:
+    kind: of the export.
     facts: what serving.json holds.
-    config: the model's architecture.
-    labels: names of the outputs, if it has any.
+    about: the model.
     signatures: concrete functions by name.
   """
+  config, labels = about.config, about.labels
   architecture = (
     f"BERT with {config.num_hidden_layers} layers, hidden size {config.hidden_size},"
     f" {config.num_attention_heads} attention heads and {config.vocab_size} word pieces"
   )
-  lower = "lower-cased and stripped of accents" if facts["do_lower_case"] else "taken as it is"
   lines = [
     f"# {facts['task'].replace('_', ' ').capitalize()} model",
     "",
-    f"This model {_TASKS[facts['task']]}. {architecture}; matrix products in {facts['dtype']}.",
-    f"Text is {lower}; what is over {facts['max_seq_length']} tokens is cut off"
+    f"This model {kind.does}. {architecture}; matrix products in {facts['dtype']}.",
+    f"Text is {_reading(about.tokenizer)}; what is over {facts['max_seq_length']} tokens is cut off"
     f"{', or read in overlapping windows' if facts['task'] == 'question_answering' else ''}.",
     "",
     *([f"Labels, in the order of the outputs: {', '.join(labels)}.", ""] if labels else []),
@@ -72,7 +54,7 @@ def model_card(
     f" {', '.join(f'`{op}`' for op in facts['required_ops'])}.",
     "",
     "```",
-    f"curl http://127.0.0.1:8501/v1/models/MODEL:predict -d '{_example(signatures)}'",
+    f"curl http://127.0.0.1:8501/v1/models/MODEL:predict -d '{_example(kind, signatures)}'",
     "```",
     "",
     f"Exported by bert_tf {__version__}; answers were compared with those of its Python code, in"
@@ -101,46 +83,19 @@ def _tensors(specs: Mapping[str, Any]) -> str:
   return ", ".join(parts)
 
 
-def _example(signatures: Mapping[str, Any]) -> str:
-  names = sorted(inputs(signatures["serving_default"]))
-  texts = {"question": "Who wrote it?", "context": "Ada wrote it.", "text": "Some [MASK] text."}
-  return json.dumps({"instances": [{name: texts.get(name, "More text.") for name in names}]})
-
-
-def warmup_requests(
-  samples: Mapping[str, tuple[Mapping[str, np.ndarray], Any]], model_name: str
-) -> list[bytes]:
-  """Serialized PredictionLogs for TensorFlow Serving, which answers them before it is ready.
-
-  Args:
-    samples: signature -> (inputs, outputs).
-    model_name: name of the model on the server.
-
-  Returns:
-    Requests of two sizes for every signature; none where tensorflow-serving-api, which comes with
-    the extra `serving`, is not installed.
-  """
-  try:
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-  except ImportError:
-    logging.warning(
-      "no warm-up requests are written, so a server's first answers will be slow: found no"
-      " tensorflow_serving; pip install 'bert_tf[serving]' and export again"
+def _reading(settings: TokenizerSettings) -> str:
+  """What is done to text first."""
+  done = [
+    words
+    for words, is_done in (
+      ("lower-cased", settings.do_lower_case),
+      ("stripped of accents", settings.strips_accents),
     )
-    return []
-  import tensorflow as tf
+    if is_done
+  ]
+  return " and ".join(done) or "taken as it is"
 
-  requests = []
-  for signature, (inputs, _) in samples.items():
-    for size in _WARMUP_SIZES:
-      request = predict_pb2.PredictRequest()
-      request.model_spec.name = model_name
-      request.model_spec.signature_name = signature
-      for name, value in inputs.items():
-        rows = np.resize(value, (size, *value.shape[1:]))
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(tf.constant(rows)))
-      log = prediction_log_pb2.PredictionLog(
-        predict_log=prediction_log_pb2.PredictLog(request=request)
-      )
-      requests.append(log.SerializeToString(deterministic=True))
-  return requests
+
+def _example(kind: Kind, signatures: Mapping[str, Any]) -> str:
+  names = sorted(inputs(signatures["serving_default"]))
+  return json.dumps({"instances": [{name: kind.example[name] for name in names}]})

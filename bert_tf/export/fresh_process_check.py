@@ -3,6 +3,8 @@
 Run as a script: `python fresh_process_check.py BUNDLE SAMPLES.npz ...`. An array of the samples is
 named `signature|in|name` or `signature|out|name`. The bundle is loaded through TensorFlow 2's
 loader and through the session loader by the tag "serve", which is how TensorFlow Serving loads.
+Each answers the bundle's own warm-up requests, and every signature with all samples, one, eight and
+none of them, the shortest and the longest.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import collections
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Run as a script, this file's directory is where Python looks first, before its own modules.
@@ -20,14 +23,21 @@ sys.path = [path for path in sys.path if path != os.path.dirname(os.path.abspath
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_text  # noqa: E402, F401  Registers the ops of the tokenizer.
+from tensorflow.core.framework import tensor_pb2  # noqa: E402
 
 # The loaders share a machine with the pipeline that they are compared with; only the order of
 # sums differs. bfloat16 keeps 8 bits.
 _FLOAT32 = {"rtol": 1e-5, "atol": 1e-5}
 _BFLOAT16 = {"rtol": 5e-2, "atol": 5e-2}
+_WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_IDS = ("input_ids", "input_mask", "segment_ids")
+
+Arrays = dict[str, np.ndarray]
+# Answers a signature's inputs.
+Answer = Callable[[str, Arrays], Arrays]
 
 
-def read_samples(path: str) -> dict:
+def read_samples(path: str) -> dict[str, dict[str, Arrays]]:
   """signature -> "in" or "out" -> name -> array."""
   samples: dict[str, dict] = collections.defaultdict(lambda: {"in": {}, "out": {}})
   with np.load(path, allow_pickle=False) as arrays:
@@ -45,54 +55,151 @@ def decoded(value: np.ndarray) -> np.ndarray:
   return np.array(strings, object).reshape(value.shape)
 
 
-def compare(where: str, found: dict, expected: dict, tolerance: dict) -> None:
-  """Raises AssertionError where an output differs."""
+def cases(sample: dict[str, Arrays], static: bool) -> Iterator[tuple[str, dict[str, Arrays]]]:
+  """Yields parts of a sample, each with what it is called.
+
+  Args:
+    sample: inputs and outputs of a signature.
+    static: whether ids are of one width; otherwise those of a short row come without padding.
+  """
+  lengths = _lengths(sample["in"])
+  count = len(lengths)
+  rows = {
+    "all samples": range(count),
+    "one row": [0],
+    "eight rows": [number % count for number in range(8)],
+    "no rows": [],
+    "the shortest row": [int(np.argmin(lengths))],
+    "the longest row": [int(np.argmax(lengths))],
+  }
+  for name, chosen in rows.items():
+    part = {
+      kind: {key: value[np.array(chosen, int)] for key, value in arrays.items()}
+      for kind, arrays in sample.items()
+    }
+    if name == "the shortest row" and not static and "input_mask" in part["in"]:
+      width = max(1, int(part["in"]["input_mask"].sum()))
+      part["in"].update({key: part["in"][key][:, :width] for key in _IDS})
+    yield name, part
+
+
+def _lengths(inputs: Arrays) -> list[int]:
+  """How long each row is, in tokens or bytes."""
+  if "input_mask" in inputs:
+    return inputs["input_mask"].sum(axis=1).tolist()
+  return [sum(map(len, row)) for row in zip(*inputs.values(), strict=True)]
+
+
+def compare(where: str, found: Arrays, expected: Arrays, tolerance: dict) -> None:
+  """Raises AssertionError where an output differs.
+
+  Outputs may be narrower than expected, but not shorter: the samples were padded together.
+  """
   for name, value in expected.items():
     message = f"{where}: output {name} differs from the Python pipeline"
     if name not in found:
       raise AssertionError(f"{where}: there is no output {name}")
     answer = np.asarray(found[name])
+    shapes = f"shape {answer.shape}, expected {value.shape}"
+    if answer.ndim != value.ndim or len(answer) != len(value):
+      raise AssertionError(f"{message}: {shapes}")
+    if not len(value):
+      continue
+    value = value[tuple(map(slice, answer.shape))]
     if answer.shape != value.shape:
-      raise AssertionError(f"{message}: shape {answer.shape}, expected {value.shape}")
+      raise AssertionError(f"{message}: {shapes}")
     if value.dtype.kind == "O":
       np.testing.assert_array_equal(answer, value, message)
     else:
       np.testing.assert_allclose(answer, value, err_msg=message, **tolerance)
 
 
-def check_tf2(bundle: str, samples: dict, tolerance: dict) -> None:
+def tf2_loader(bundle: str) -> Answer:
   """Through `tf.saved_model.load`."""
   loaded = tf.saved_model.load(bundle)
-  for signature, sample in samples.items():
-    inputs = {name: tf.constant(value) for name, value in sample["in"].items()}
-    found = loaded.signatures[signature](**inputs)
-    compare(f"TF2 loader, signature {signature}", found, sample["out"], tolerance)
+
+  def answer(signature: str, inputs: Arrays) -> Arrays:
+    function = loaded.signatures[signature]
+    tensors = {
+      name: tf.constant(value, tf.string if value.dtype.kind in "OS" else value.dtype)
+      for name, value in inputs.items()
+    }
+    return {name: value.numpy() for name, value in function(**tensors).items()}
+
+  return answer
 
 
-def check_session(bundle: str, samples: dict, tolerance: dict) -> None:
+def session_loader(bundle: str) -> Answer:
   """Through the session loader."""
-  with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+  session = tf.compat.v1.Session(graph=tf.Graph())
+  with session.graph.as_default():
     meta = tf.compat.v1.saved_model.load(session, ["serve"], bundle)
-    for signature, sample in samples.items():
-      definition = meta.signature_def[signature]
-      feed = {definition.inputs[name].name: v for name, v in sample["in"].items()}
-      fetch = {name: info.name for name, info in definition.outputs.items()}
-      found = session.run(fetch, feed)
-      compare(f"session loader, signature {signature}", found, sample["out"], tolerance)
+
+  def answer(signature: str, inputs: Arrays) -> Arrays:
+    definition = meta.signature_def[signature]
+    feed = {definition.inputs[name].name: value for name, value in inputs.items()}
+    fetch = {name: info.name for name, info in definition.outputs.items()}
+    return session.run(fetch, feed)
+
+  return answer
+
+
+def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+  """Yields number and content of the fields of a protobuf message that holds no numbers."""
+  place = 0
+
+  def varint() -> int:
+    nonlocal place
+    value = shift = 0
+    while True:
+      byte = message[place]
+      value |= (byte & 0x7F) << shift
+      place, shift = place + 1, shift + 7
+      if byte < 0x80:
+        return value
+
+  while place < len(message):
+    number, kind = divmod(varint(), 8)
+    if kind != 2:
+      raise AssertionError(f"expected fields with messages or strings, found one of kind {kind}")
+    length = varint()
+    yield number, message[place : place + length]
+    place += length
+
+
+def warmup_requests(bundle: str) -> Iterator[tuple[str, Arrays]]:
+  """Yields signature and inputs of the requests that a server answers before it is ready."""
+  for record in tf.data.TFRecordDataset(os.path.join(bundle, _WARMUP)).as_numpy_iterator():
+    [request] = [request for _, log in fields(record) for _, request in fields(log)]
+    spec, inputs = b"", {}
+    for number, content in fields(request):
+      if number == 1:
+        spec = content
+        continue
+      entry = dict(fields(content))
+      inputs[entry[1].decode()] = tf.make_ndarray(tensor_pb2.TensorProto.FromString(entry[2]))
+    yield dict(fields(spec))[3].decode(), inputs
 
 
 def check(bundle: str, samples_path: str) -> None:
   """Runs all checks on a bundle; an exception means that it is not fit to serve."""
   samples = read_samples(samples_path)
   with open(os.path.join(bundle, "assets", "serving.json"), encoding="utf-8") as file:
-    exact = json.load(file)["dtype"] == "float32"
+    facts = json.load(file)
+  exact = facts["dtype"] == "float32"
   if not exact:
     # Of two answers that are nearly equal, rounding may choose either.
     for sample in samples.values():
       sample["out"] = {k: v for k, v in sample["out"].items() if v.dtype.kind != "O"}
   tolerance = _FLOAT32 if exact else _BFLOAT16
-  check_tf2(bundle, samples, tolerance)
-  check_session(bundle, samples, tolerance)
+  for name, load in (("TF2 loader", tf2_loader), ("session loader", session_loader)):
+    answer = load(bundle)
+    for signature, inputs in warmup_requests(bundle):
+      answer(signature, inputs)
+    for signature, sample in samples.items():
+      for case, part in cases(sample, facts["static_length"]):
+        where = f"{name}, signature {signature}, {case}"
+        compare(where, answer(signature, part["in"]), part["out"], tolerance)
 
 
 def main(arguments: list[str]) -> None:

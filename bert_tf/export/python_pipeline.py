@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from bert_tf.data.records import encode_example
 from bert_tf.export.options import TextOptions
-from bert_tf.tasks.squad.examples import SquadExample
-from bert_tf.tasks.squad.features import convert_examples_to_features
-from bert_tf.tasks.squad.predictions import (
-  AnswerFinder,
-  Prediction,
-  PredictionOptions,
-  WindowLogits,
-)
 from bert_tf.tokenization import FullTokenizer
 
 _NAMES = ("input_ids", "input_mask", "segment_ids")
@@ -36,7 +27,7 @@ def features(
   Returns:
     `input_ids`, `input_mask` and `segment_ids`, int32 [B, S].
   """
-  tokenizer = FullTokenizer(text.vocab_file, text.do_lower_case)
+  tokenizer = FullTokenizer(text.tokens, settings=text.tokenizer)
 
   def tokenize(line: str) -> list[str]:
     tokens: list[str] = []
@@ -71,37 +62,6 @@ def _padded(rows: list[tuple[list[int], int]], text: TextOptions) -> dict[str, n
     result["input_mask"][i, : len(ids)] = 1
     result["segment_ids"][i, first_segment : len(ids)] = 1
   return result
-
-
-def squad_answer(
-  run: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
-  text: TextOptions,
-  question_and_context: tuple[str, str],
-  lengths: tuple[int, int],
-  options: PredictionOptions,
-) -> Prediction:
-  """The answer of run_squad.py to one question.
-
-  Args:
-    run: features [windows, S] to `start_logits` and `end_logits`.
-    text: how the model reads.
-    question_and_context: the two texts.
-    lengths: doc_stride and max_query_length.
-    options: how spans are chosen.
-  """
-  tokenizer = FullTokenizer(text.vocab_file, text.do_lower_case)
-  words = re.findall("[^ \t\r\n\u202f]+", question_and_context[1])
-  example = SquadExample("q", question_and_context[0], words)
-  windows = list(
-    convert_examples_to_features([example], tokenizer, text.max_seq_length, *lengths, False)
-  )
-  logits = []
-  for window in windows:
-    width = text.max_seq_length if text.static_length else window.num_tokens
-    record = window.to_record(width)
-    outputs = run({name: np.array([record[name]], np.int32) for name in _NAMES})
-    logits.append(WindowLogits(window, outputs["start_logits"][0], outputs["end_logits"][0]))
-  return AnswerFinder(tokenizer, options).predict(example, logits)
 
 
 def examples(rows: dict[str, np.ndarray]) -> np.ndarray:

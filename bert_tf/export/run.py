@@ -11,15 +11,17 @@ from typing import Any
 
 from bert_tf import model_dir
 from bert_tf.errors import UserError
+from bert_tf.export import kinds
 from bert_tf.export.options import (
+  DEFAULT_MAX_SEQ_LENGTH,
   ExportOptions,
-  QuestionOptions,
-  TextOptions,
+  GraphPlan,
   check_labels,
   signature_lengths,
 )
+from bert_tf.export.settings import settle
+from bert_tf.files import existing_checkpoint
 from bert_tf.model_dir import Description, Given, head_kinds
-from bert_tf.tasks.squad.predictions import PredictionOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,7 @@ class ExportRun:
   """The flags of export_model.py; see there. None stands for what lies beside the weights.
 
   Attributes:
-    settings: of a question-answering model: those that are given, by flag.
+    settings: those that are given of a task's own, by flag, such as `doc_stride`.
     about: the model, where it is known already and need not be looked for.
   """
 
@@ -38,18 +40,25 @@ class ExportRun:
   vocab_file: str | None = None
   do_lower_case: bool | None = None
   max_seq_length: int | None = None
-  static_length: bool = False
+  static_length: bool | None = None
   text_ops: str = "fast"
+  dtype: str = "float32"
   labels: Sequence[str] = ()
   pairs: bool | None = None
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   top_k: int = 10
   layers: tuple[int, ...] = (-1,)
+  allow_missing: tuple[str, ...] = ()
+  checkpoint_prefix: str | None = None
   about: Description | None = None
 
 
 class ExportRunner:
-  """One export: checked when it is made, written by `export`."""
+  """One export: checked when it is made, written by `export`.
+
+  Attributes:
+    plan: what the graph will compute.
+  """
 
   def __init__(self, flags: ExportRun):
     """Finds what lies beside the weights, and checks what can be checked without TensorFlow.
@@ -58,21 +67,21 @@ class ExportRunner:
       UserError: something is missing or does not fit, or the export cannot be written.
     """
     self._flags = flags
-    self.about = about = flags.about or _describe(flags)
-    self._text = TextOptions(
-      about.vocab_file or "",
-      about.tokenizer.do_lower_case,
-      flags.max_seq_length or about.max_seq_length or 128,
-      flags.static_length,
+    about = _settled(flags.about or _describe(flags), flags)
+    self.plan = GraphPlan(
+      about,
+      _static_length(flags.static_length, about),
       flags.text_ops,
+      flags.dtype,
+      flags.top_k,
+      flags.layers,
+      flags.allow_missing,
+      flags.checkpoint_prefix,
     )
-    self._text.check(about.config)
-    self._question = _question_options({**about.settings, **flags.settings})
-    if about.head == head_kinds.QUESTION_ANSWERING:
-      self._question.check(self._text.max_seq_length)
-    self._labels = about.labels if about.head in head_kinds.LABELLED else ()
-    check_labels(self._labels, about.head or "")
-    signature_lengths(flags.options.lite_lengths, self._text.max_seq_length)
+    kinds.check(self.plan)
+    if flags.options.lite and about.head == head_kinds.PRETRAINING:
+      raise UserError("expected no `lite`, which has no form for masks; leave it out")
+    signature_lengths(flags.options.lite_lengths, self.plan.text.max_seq_length)
     flags.options.check_possible()
 
   def export(self, checkpoint: str | None = None) -> str:
@@ -86,38 +95,45 @@ class ExportRunner:
     """
     from bert_tf.export import exporters
 
-    flags, options = self._flags, self._flags.options
-    head, pairs = self.about.head, bool(self.about.pairs)
-    source = checkpoint or flags.init_checkpoint, self.about.config, self._text
-    if head == head_kinds.TOKENS:
-      return exporters.export_token_classifier(*source, self._labels, options)
-    if head == head_kinds.QUESTION_ANSWERING:
-      return exporters.export_question_answering(*source, self._question, options)
-    if head == head_kinds.PRETRAINING:
-      return exporters.export_pretraining(*source, options, flags.top_k)
-    if head == head_kinds.ENCODER:
-      return exporters.export_encoder(*source, options, flags.layers, pairs)
-    return exporters.export_classifier(*source, self._labels, options, str(head), pairs)
+    flags = self._flags
+    return exporters.export(checkpoint or flags.init_checkpoint, self.plan, flags.options)
 
 
 def _describe(flags: ExportRun) -> Description:
+  """The model that the flags name, as far as flags and files say."""
   given = Given(
     flags.bert_config_file, flags.vocab_file, flags.do_lower_case, flags.labels or None, flags.task
   )
+  existing_checkpoint(flags.init_checkpoint)
   about = model_dir.describe(flags.init_checkpoint, given, needs_vocabulary=True)
-  if about.head is None:
-    raise UserError(
-      f"--task: expected one of {', '.join(head_kinds.HEADS)}, found none, and nothing beside the"
-      " weights says which; give the flag"
-    )
-  return about if flags.pairs is None else dataclasses.replace(about, pairs=flags.pairs)
+  kinds.kind_of(about.head)
+  if about.head not in head_kinds.LABELLED:
+    check_labels(flags.labels, str(about.head))
+  return about
 
 
-def _question_options(settings: Mapping[str, Any]) -> QuestionOptions:
-  """Those of a run, as far as it left any."""
+def _settled(about: Description, flags: ExportRun) -> Description:
+  """The model with all that its graph must know; what nobody knows is said."""
+  kind = kinds.kind_of(about.head)
+  longest = min(DEFAULT_MAX_SEQ_LENGTH, about.config.max_position_embeddings)
+  pairs = False
+  if kind.takes_pairs:
+    pairs = settle("pairs", flags.pairs, about.pairs, False)
+  return dataclasses.replace(
+    about,
+    labels=about.labels if about.head in head_kinds.LABELLED else (),
+    pairs=pairs,
+    max_seq_length=settle("max_seq_length", flags.max_seq_length, about.max_seq_length, longest),
+    settings=kind.settings(flags.settings, about.settings),
+  )
 
-  def of(kind: type, **more: Any) -> Any:
-    names = {field.name for field in dataclasses.fields(kind)} & set(settings)
-    return kind(**{name: settings[name] for name in names}, **more)
 
-  return of(QuestionOptions, prediction=of(PredictionOptions))
+def _static_length(given: bool | None, about: Description) -> bool:
+  """Whether to pad to the longest sequence.
+
+  Where the weights answered questions so, they do it again: padding takes places among the n best
+  starts and ends of an answer, as in the original.
+  """
+  if given is not None:
+    return given
+  return about.settings.get("dynamic_padding") is False

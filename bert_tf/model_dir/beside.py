@@ -10,11 +10,17 @@ from typing import Any, TypeVar
 from bert_tf.config import BertConfig
 from bert_tf.model_dir import head_file, head_kinds, hub, json_files, labels, weight_files
 from bert_tf.model_dir.head_file import HeadFacts
-from bert_tf.tokenization import SavedTokenizer, read_tokenizer_directory
+from bert_tf.tokenization import (
+  SavedTokenizer,
+  StatedSettings,
+  read_tokenizer_config,
+  read_tokenizer_directory,
+)
 
 T = TypeVar("T")
 
 CONFIG_FILE, THEIR_CONFIG_FILE = "bert_config.json", "config.json"
+TOKENIZER_FILE = "tokenizer_config.json"
 
 
 def local_path(path: str) -> str:
@@ -83,6 +89,14 @@ class Beside:
   def tokenizer(self) -> SavedTokenizer | None:
     """The vocabulary and what is said of it."""
     return self._first(read_tokenizer_directory)
+
+  @functools.cached_property
+  def stated(self) -> StatedSettings:
+    """What is said of the tokenizer, be its vocabulary there or not."""
+    if self.tokenizer:
+      return self.tokenizer.stated
+    path = self._first(lambda directory: _existing(directory, TOKENIZER_FILE))
+    return read_tokenizer_config(path) if path else StatedSettings()
 
   @functools.cached_property
   def _labels(self) -> tuple[tuple[str, ...], str]:

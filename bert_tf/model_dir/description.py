@@ -167,8 +167,7 @@ def read_tokenizer(beside: Beside, given: Given, required: bool = True) -> Saved
     tokens = list(load_vocab(given.vocab_file))
     if found:
       _compare_vocabularies(tokens, found, given.vocab_file, beside)
-    stated = found.stated if found else StatedSettings()
-    found = SavedTokenizer(tokens, stated, given.vocab_file)
+    found = SavedTokenizer(tokens, beside.stated, given.vocab_file)
   if found is None:
     if required:
       raise _nothing_beside("vocab_file", "vocab.txt or tokenizer.json", beside)

@@ -13,7 +13,8 @@ from bert_tf.model_dir import weight_files
 
 SCHEME = "hf://"
 _DESCRIPTION = [
-  "config.json", "bert_config.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"
+  "config.json", "bert_config.json", "vocab.txt", "tokenizer.json", "added_tokens.json",
+  "tokenizer_config.json", "special_tokens_map.json", "labels.txt", "label_map.json", "head.json",
 ]  # fmt: skip
 # What to fetch: the first of these kinds of weights that a repository has.
 _WEIGHTS = (

@@ -9,12 +9,12 @@ from typing import Any
 
 from bert_tf.files import atomic_writer
 from bert_tf.model_dir import head_file, json_files, labels
-from bert_tf.model_dir.beside import CONFIG_FILE
+from bert_tf.model_dir.beside import CONFIG_FILE, TOKENIZER_FILE
 from bert_tf.model_dir.description import Description
 from bert_tf.model_dir.head_file import HeadFacts
 from bert_tf.tokenization import tokenizer_config
 
-VOCABULARY_FILE, TOKENIZER_FILE = "vocab.txt", "tokenizer_config.json"
+VOCABULARY_FILE = "vocab.txt"
 _SPECIAL = ("cls", "mask", "pad", "sep", "unk")
 
 

@@ -47,17 +47,21 @@ flags.DEFINE_string("labels_file", None, "The same, one name a line.")
 flags.DEFINE_bool(
   "pairs", None, "Whether the model was trained on pairs of texts; default: as beside the weights."
 )
-define_integer("doc_stride", 128, "As of run_squad.py (task question_answering).", least=1)
-define_integer("max_query_length", 64, "As of run_squad.py.", least=0)
-define_integer("n_best_size", 20, "As of run_squad.py.", least=1)
-define_integer("max_answer_length", 30, "As of run_squad.py.", least=1)
-flags.DEFINE_bool("version_2_with_negative", False, "As of run_squad.py.")
-define_float("null_score_diff_threshold", 0.0, "As of run_squad.py.", least=-1e18)
+_AS_RUN = "As of run_squad.py; default: as the weights were used, or else as there."
+define_integer("doc_stride", 128, _AS_RUN, least=1)
+define_integer("max_query_length", 64, _AS_RUN, least=0)
+define_integer("n_best_size", 20, _AS_RUN, least=1)
+define_integer("max_answer_length", 30, _AS_RUN, least=1)
+flags.DEFINE_bool("version_2_with_negative", False, _AS_RUN)
+define_float("null_score_diff_threshold", 0.0, _AS_RUN, least=-1e18)
 define_integer("top_k", 10, "Words to give for every mask (task pretraining).", least=1)
 flags.DEFINE_list("layers", ["-1"], "Layers to give vectors of, -1 for the last (task encoder).")
 flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of the matrix products.")
 flags.DEFINE_bool(
-  "static_length", False, "Pad every batch to max_seq_length, for devices that need one shape."
+  "static_length",
+  None,
+  "Pad every batch to max_seq_length, for devices that need one shape; default: as run_squad.py"
+  " padded where it used the weights, else not.",
 )
 flags.DEFINE_enum(
   "text_ops",
@@ -73,6 +77,16 @@ flags.DEFINE_list(
   [],
   "Lengths of sequences that the LiteRT files compute without padding to max_seq_length; default:"
   " 16, 32, 64, and so on. Each takes memory of the runtime for a copy of the encoder.",
+)
+flags.DEFINE_list(
+  "allow_missing",
+  [],
+  "Names of weights, or patterns such as cls/*, that the checkpoint may lack: they stay random.",
+)
+flags.DEFINE_string(
+  "checkpoint_prefix",
+  None,
+  "What stands before the names of the model in the checkpoint; default: found by itself.",
 )
 flags.DEFINE_bool("check", True, "Load the export in a fresh process and compare its answers.")
 flags.mark_flags_as_required(["init_checkpoint", "export_dir"])
@@ -108,12 +122,7 @@ def main() -> None:
       task=FLAGS.task,
       init_checkpoint=FLAGS.init_checkpoint,
       options=ExportOptions(
-        FLAGS.export_dir,
-        FLAGS.version,
-        FLAGS.dtype,
-        FLAGS.check,
-        tuple(FLAGS.lite),
-        _numbers("lite_lengths"),
+        FLAGS.export_dir, FLAGS.version, FLAGS.check, tuple(FLAGS.lite), _numbers("lite_lengths")
       ),
       bert_config_file=FLAGS.bert_config_file,
       vocab_file=FLAGS.vocab_file,
@@ -121,6 +130,7 @@ def main() -> None:
       max_seq_length=FLAGS.max_seq_length,
       static_length=FLAGS.static_length,
       text_ops=FLAGS.text_ops,
+      dtype=FLAGS.dtype,
       labels=_labels(),
       pairs=FLAGS.pairs,
       settings={
@@ -128,6 +138,8 @@ def main() -> None:
       },
       top_k=FLAGS.top_k,
       layers=_numbers("layers"),
+      allow_missing=tuple(FLAGS.allow_missing),
+      checkpoint_prefix=FLAGS.checkpoint_prefix,
     )
   )
   print(runner.export())

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from bert_tf.errors import UserError
-from bert_tf.model_dir import Description, Given, describe
+from bert_tf.export import kinds
+from bert_tf.export.options import GraphPlan
+from bert_tf.files import existing_checkpoint
+from bert_tf.model_dir import Given, describe
+from bert_tf.model_dir.head_kinds import PRETRAINING
 from bert_tf.serving import locate
 from bert_tf.serving.predict import BATCH_SIZE, decode, print_json_line, text_batches
 
@@ -26,6 +31,8 @@ class MaskFiller:
     vocab_file: str | None = None,
     do_lower_case: bool | None = None,
     max_seq_length: int | None = None,
+    allow_missing: Sequence[str] = (),
+    checkpoint_prefix: str | None = None,
   ):
     """Loads an export of a pretraining model, or a checkpoint with its masked-LM head.
 
@@ -37,20 +44,29 @@ class MaskFiller:
       do_lower_case: for a checkpoint; default: as tokenizer_config.json beside it says, or else
         the vocabulary.
       max_seq_length: for a checkpoint; default: as long as the model can read.
+      allow_missing: for a checkpoint; names of weights, or patterns such as "cls/*", that it may
+        lack: they stay random, and what it answers is of no use but for tests.
+      checkpoint_prefix: what stands before the names of the model in it; default: found by itself.
 
     Raises:
       UserError: a file is missing or damaged, or the model has no masked-LM head.
     """
     if top_k < 1:
-      raise UserError(f"expected --top_k of at least 1, found {top_k}")
+      raise UserError(f"expected `top_k` of at least 1, found {top_k}")
     self._top_k = top_k
     if locate.is_export(model):
       self._fill = _exported(model, top_k)
     else:
-      given = Given(bert_config_file, vocab_file, do_lower_case)
+      existing_checkpoint(model)
+      given = Given(bert_config_file, vocab_file, do_lower_case, head=PRETRAINING)
       about = describe(model, given, needs_vocabulary=True)
       length = max_seq_length or about.config.max_position_embeddings
-      self._fill = _from_checkpoint(model, about, length, top_k)
+      about = dataclasses.replace(about, labels=(), max_seq_length=length)
+      plan = GraphPlan(
+        about, top_k=top_k, allow_missing=tuple(allow_missing), checkpoint_prefix=checkpoint_prefix
+      )
+      kinds.check(plan)
+      self._fill = _from_checkpoint(model, plan)
 
   def fill(self, texts: list[bytes]) -> list[dict[str, Any]]:
     """Answers a batch of texts.
@@ -109,7 +125,7 @@ def _exported(model: str, top_k: int):
       f" {facts.get('task', 'unknown')!r}; use `python -m bert_tf predict`"
     )
   if top_k > facts["top_k"]:
-    raise UserError(f"expected --top_k of at most {facts['top_k']}, as exported, found {top_k}")
+    raise UserError(f"expected `top_k` of at most {facts['top_k']}, as exported, found {top_k}")
   import tensorflow as tf
   import tensorflow_text  # noqa: F401  Registers the ops of the tokenizer.
 
@@ -122,22 +138,13 @@ def _exported(model: str, top_k: int):
   return fill
 
 
-def _from_checkpoint(model: str, about: Description, max_seq_length: int, top_k: int):
+def _from_checkpoint(model: str, plan: GraphPlan):
   import tensorflow as tf
 
-  from bert_tf import heads
   from bert_tf.export import exporters
-  from bert_tf.export.graphs.pretraining import PretrainingModule
 
-  text = exporters.TextOptions(
-    about.vocab_file or "", about.tokenizer.do_lower_case, max_seq_length
-  )
-  exporters.check_text(text, about.config)
-  network = exporters.build(
-    lambda policy: heads.PretrainingModel(about.config, policy), model, "float32"
-  )
-  module = PretrainingModule(network, text, top_k)
-  return lambda texts: module.fill_mask(tf.constant(texts))
+  graph = exporters.graph_of(model, plan)
+  return lambda texts: graph.fill_mask(tf.constant(texts))
 
 
 def fill_mask(
@@ -166,13 +173,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--max_seq_length", type=int, help="longest sequence (default: all that the model can read)"
   )
+  parser.add_argument(
+    "--allow_missing",
+    type=lambda names: names.split(","),
+    default=[],
+    help="names or patterns of weights that the checkpoint may lack, by commas; they stay random",
+  )
+  parser.add_argument(
+    "--checkpoint_prefix",
+    help="what stands before the names of the model in the checkpoint (default: found by itself)",
+  )
   parser.add_argument("--batch_size", type=int, default=BATCH_SIZE, help="texts at once")
 
 
 def run(args: argparse.Namespace) -> None:
   """Fills in the masks of the texts on the command line or on standard input."""
   if args.batch_size < 1:
-    raise UserError(f"expected --batch_size of at least 1, found {args.batch_size}")
+    raise UserError(f"expected `batch_size` of at least 1, found {args.batch_size}")
   filler = MaskFiller(
     args.model,
     args.top_k,
@@ -180,6 +197,8 @@ def run(args: argparse.Namespace) -> None:
     args.vocab_file,
     args.do_lower_case,
     args.max_seq_length,
+    args.allow_missing,
+    args.checkpoint_prefix,
   )
   for batch in text_batches(args.text, args.batch_size):
     for answer in filler.fill(batch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import queue
 import sys
@@ -89,8 +90,18 @@ def _text_inputs(signature) -> list[str]:
 
 
 def readable(row: dict[str, Any]) -> dict[str, Any]:
-  """One answer in terms of JSON: probabilities by label, strings instead of bytes."""
+  """One answer in terms of JSON: probabilities by label, strings instead of bytes.
+
+  Raises:
+    UserError: a number is NaN or infinite, which JSON has no word for.
+  """
   values = {name: _plain(value) for name, value in row.items()}
+  for name, value in values.items():
+    if not _is_finite(value):
+      raise UserError(
+        f"expected finite numbers in an answer, found NaN or infinity in {name}; the weights of"
+        " this model are damaged: export it again from sound ones"
+      )
   labels = values.pop("labels", None)
   if labels and isinstance(values.get("probabilities"), list):
     values["probabilities"] = dict(zip(labels, values["probabilities"], strict=True))
@@ -102,6 +113,12 @@ def _plain(value: Any) -> Any:
   if isinstance(value, list):
     return [_plain(item) for item in value]
   return decode(value) if isinstance(value, bytes) else value
+
+
+def _is_finite(value: Any) -> bool:
+  if isinstance(value, list):
+    return all(map(_is_finite, value))
+  return not isinstance(value, float) or math.isfinite(value)
 
 
 def decode(text: bytes) -> str:
@@ -156,7 +173,7 @@ def text_batches(arguments: Sequence[str], batch_size: int) -> Iterator[list[byt
 
 def print_json_line(value: dict[str, Any]) -> None:
   """Prints one line at once, so that a reader at the other end of a pipe need not wait."""
-  sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+  sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
   sys.stdout.flush()
 
 
@@ -174,7 +191,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Answers the texts of the command line or of standard input."""
   if args.batch_size < 1:
-    raise UserError(f"expected --batch_size of at least 1, found {args.batch_size}")
+    raise UserError(f"expected `batch_size` of at least 1, found {args.batch_size}")
   predictor = Predictor(args.saved_model_dir)
   for batch in text_batches(args.text, args.batch_size):
     for answer in predictor.predict(batch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -49,7 +49,7 @@ class InGraphTokenizer(tf.Module):
 
   def __init__(
     self,
-    vocab_file: str | os.PathLike[str],
+    vocab_file: str | os.PathLike[str] | Sequence[str],
     do_lower_case: bool = True,
     text_ops: str = "fast",
     *,
@@ -72,7 +72,8 @@ class InGraphTokenizer(tf.Module):
     if text_ops not in TEXT_OPS:
       raise UserError(f"text_ops: expected one of {', '.join(TEXT_OPS)}, found {text_ops!r}")
     vocab = load_vocab(vocab_file)
-    require_special_tokens(vocab, ("[UNK]",), vocab_file)
+    named = vocab_file if isinstance(vocab_file, str | os.PathLike) else "of the model"
+    require_special_tokens(vocab, ("[UNK]",), named)
     # A proxy, since tf.Module would track a dictionary's entries one by one.
     self.vocab = types.MappingProxyType(vocab)
     self.settings = resolve_settings(do_lower_case, settings)

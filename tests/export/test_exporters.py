@@ -3,18 +3,18 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-import sys
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
-from bert_tf.export import bundle, card, exporters
+from bert_tf.export import bundle
+from bert_tf.export.exporters import export
 from bert_tf.export.graphs import text as modules
-from bert_tf.export.options import TextOptions
+from bert_tf.export.options import ExportOptions, GraphPlan, TextOptions
+from bert_tf.model_dir import Description
 from bert_tf.serving import locate
 
 
@@ -29,23 +29,9 @@ def test_the_card_names_what_a_server_needs(exports):
   card = (exports["classifier"] / "README.md").read_text()
   assert "| `pairs` | `text` string [B], `text_pair` string [B] |" in card
   assert "`FastBertNormalize`" in card and "Labels, in the order of the outputs: no, yes." in card
+  assert '{"instances": [{"text": "Some text."}]}' in card
+  card = (exports["pretraining"] / "README.md").read_text()
   assert '{"instances": [{"text": "Some [MASK] text."}]}' in card
-
-
-def test_warmup_requests_can_be_answered(exports, load):
-  prediction_log_pb2 = pytest.importorskip(
-    "tensorflow_serving.apis.prediction_log_pb2", reason="needs the extra serving"
-  )
-  path = exports["classifier"] / "assets.extra" / "tf_serving_warmup_requests"
-  signatures = load("classifier").signatures
-  answered = set()
-  for record in tf.data.TFRecordDataset(str(path)):
-    log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-    request = log.predict_log.request
-    inputs = {name: tf.constant(tf.make_ndarray(t)) for name, t in request.inputs.items()}
-    signatures[request.model_spec.signature_name](**inputs)
-    answered.add(request.model_spec.signature_name)
-  assert answered == {"serving_default", "pairs", "tensors", "examples", "tokenize"}
 
 
 def test_served_probabilities_equal_test_results(load, golden):
@@ -142,7 +128,7 @@ def test_padding_is_left_out_and_changes_nothing(golden, config, text_options):
 def test_few_sizes_of_compact_batches(count, size):
   mask = tf.concat([tf.ones([1, count], tf.int32), tf.zeros([1, 9], tf.int32)], axis=1)
   compact = modules.TextModule.compact(
-    types.SimpleNamespace(text=TextOptions("")), {"input_mask": mask}
+    types.SimpleNamespace(text=TextOptions(())), {"input_mask": mask}
   )
   places = compact["token_places"].numpy()
   assert len(places) == size and sorted(set(places)) == list(range(count))
@@ -162,7 +148,9 @@ def test_encoder_vectors(load, golden, config):
 def test_a_bundle_that_answers_otherwise_fails_its_check(exports):
   expected = {"probabilities": np.array([[0.5, 0.5]], np.float32)}
   sample = {"serving_default": ({"text": np.array(["the house"], object)}, expected)}
-  with pytest.raises(UserError, match="TF2 loader, signature serving_default: output prob"):
+  with pytest.raises(
+    UserError, match="TF2 loader, signature serving_default, all samples: output prob"
+  ):
     bundle.check([(str(exports["classifier"]), sample)])
 
 
@@ -180,65 +168,40 @@ def test_a_bundle_that_fails_its_check_is_removed(tmp_path, monkeypatch):
   module = Module()
   signatures = {"serving_default": module.answer.get_concrete_function()}
   with pytest.raises(UserError, match="it answers otherwise"):
-    bundle.write(module, signatures, {}, {}, exporters.ExportOptions(str(tmp_path)))
+    bundle.write(module, signatures, {}, {}, ExportOptions(str(tmp_path)))
   assert os.listdir(tmp_path) == []
 
 
+def plan_of(config, tokens, head, **more):
+  return GraphPlan(Description(config, tokens, head=head, max_seq_length=14, **more))
+
+
 @pytest.mark.parametrize(
-  ("labels", "task", "message"),
+  ("labels", "head", "message"),
   [
-    (["a"], "classification", "at least 2"),
-    (["a", "a"], "classification", "different labels"),
-    (["a"], "regression", "no labels"),
-    (["a", "b"], "clasification", "expected a task of"),
+    (("a",), "classification", "at least 2"),
+    (("a", "a"), "classification", "different labels"),
+    (("a",), "regression", "no labels"),
+    (("a", "b"), "clasification", "expected one of classification"),
+    (("a", "b"), None, "expected one of classification.* found none"),
   ],
 )
-def test_bad_arguments_are_refused(config, text_options, tmp_path, labels, task, message):
+def test_bad_labels_are_refused(config, tokens, tmp_path, labels, head, message):
   with pytest.raises(UserError, match=message):
-    exporters.export_classifier(
-      "nowhere", config, text_options, labels, exporters.ExportOptions(str(tmp_path)), task
-    )
+    export("nowhere", plan_of(config, tokens, head, labels=labels), ExportOptions(str(tmp_path)))
 
 
-def test_versions_are_not_overwritten(golden, config, text_options, tmp_path):
+def test_versions_are_not_overwritten(golden, config, tokens, tmp_path):
   (tmp_path / "7").mkdir()
   for version, message in ((7, "no version 7 yet"), (0, "at least 1")):
     with pytest.raises(UserError, match=message):
-      exporters.export_encoder(
+      export(
         str(golden / "tiny_ckpt"),
-        config,
-        text_options,
-        exporters.ExportOptions(str(tmp_path), version=version),
+        plan_of(config, tokens, "encoder"),
+        ExportOptions(str(tmp_path), version=version),
       )
 
 
-def test_models_of_tokens_and_spans_need_no_pooler(golden, tmp_path, monkeypatch):
-  """Hugging Face's have none."""
-  (tmp_path / "vocab.txt").write_text(
-    "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxy"])
-  )
-  text = TextOptions(str(tmp_path / "vocab.txt"), max_seq_length=14)
-  read = []
-  for name in ("TokenClassifierModule", "QuestionModule"):
-    monkeypatch.setattr(exporters, name, lambda model, *_: read.append(model))
-  for name in ("token_classifier", "question_answering"):
-    monkeypatch.setattr(exporters.samples, name, lambda *_: {})
-  monkeypatch.setattr(exporters, "_write", lambda *_: "written")
-  options = exporters.ExportOptions(str(tmp_path / "export"), version=1)
-
-  def source(name):
-    path = golden / "formats" / "huggingface" / name
-    return str(path), BertConfig.from_json_file(str(path / "config.json")), text
-
-  model = source("BertForTokenClassification")
-  assert exporters.export_token_classifier(*model, ["O", "B-X", "I-X"], options) == "written"
-  question = exporters.QuestionOptions(2, 4)
-  model = source("BertForQuestionAnswering")
-  assert exporters.export_question_answering(*model, question, options) == "written"
-  assert [type(m).__name__ for m in read] == ["TokenClassifierModel", "SpanModel"]
-
-
-def test_it_says_so_when_warmup_requests_cannot_be_written(monkeypatch, caplog):
-  monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-  assert card.warmup_requests({}, "m") == []
-  assert "no warm-up requests are written" in caplog.text
+def test_an_unknown_type_is_refused(config, tokens):
+  with pytest.raises(UserError, match="`dtype`: expected one of float32, bfloat16, found 'int8'"):
+    dataclasses.replace(plan_of(config, tokens, "encoder"), dtype="int8")

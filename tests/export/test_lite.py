@@ -13,11 +13,11 @@ from bert_tf.heads import ClassifierModel
 
 
 @pytest.fixture
-def module(golden, config):
+def module(golden, config, tokens):
   pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
   model = ClassifierModel(config, 2)
   checkpoints.load(model, str(golden / "tiny_heads_ckpt"))
-  text = TextOptions(str(golden / "vocab.txt"), True, 32, static_length=True)
+  text = TextOptions(tokens, max_seq_length=32, static_length=True)
   return ClassifierModule(model, text, ["no", "yes"])
 
 

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from bert_tf import checkpoints
-from bert_tf.export import python_pipeline
 from bert_tf.export.graphs import question_context
 from bert_tf.export.graphs.question import QuestionModule
+from bert_tf.export.kinds.questions import QuestionOptions, answer
 from bert_tf.export.options import TextOptions
 from bert_tf.heads import SpanModel
 from bert_tf.tasks.squad.predictions import PredictionOptions
@@ -21,10 +21,10 @@ STRIDE, QUERY = 32, 24
 def module_for(golden, config, tokenizer, version_2=False, static=True, **options):
   model = SpanModel(config)
   checkpoints.load(model, str(golden / "tiny_heads_ckpt"))
-  text = TextOptions(str(golden / "vocab.txt"), True, 96, static)
+  text = TextOptions(tuple(tokenizer.vocab), tokenizer.settings, 96, static)
   prediction = PredictionOptions(version_2_with_negative=version_2, **options)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr("bert_tf.export.graphs.text.InGraphTokenizer", lambda *unused: tokenizer)
+    patch.setattr("bert_tf.export.graphs.text.InGraphTokenizer", lambda *unused, **more: tokenizer)
     return QuestionModule(model, text, STRIDE, QUERY, prediction)
 
 
@@ -92,16 +92,15 @@ def test_nbest_equals_the_python_finder_on_every_question(golden, config, tokeni
       tf.constant(asked), tf.constant(contexts)
     )
     for i, pair in enumerate(zip(asked, contexts, strict=True)):
-      expected = python_pipeline.squad_answer(
+      expected = answer(
         lambda f: {k: v.numpy() for k, v in logits(f).items()},
         module.text,
         pair,
-        (STRIDE, QUERY),
-        module._prediction,
+        QuestionOptions(STRIDE, QUERY, module._prediction),
       )
       count = int(found["num_answers"][i])
       texts = [text.decode() for text in found["answers"][i, :count].numpy()]
-      assert texts == [answer.text for answer in expected.nbest]
+      assert texts == [one.text for one in expected.nbest]
       np.testing.assert_allclose(
         found["probabilities"][i, :count], [a.probability for a in expected.nbest], atol=1e-6
       )

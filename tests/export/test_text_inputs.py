@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.export import python_pipeline
 from bert_tf.export.graphs import text_inputs
 from bert_tf.export.graphs.text_inputs import SequencePacker
-from bert_tf.export.options import TextOptions
+from bert_tf.export.options import GraphPlan, TextOptions
+from bert_tf.model_dir import Description
+from bert_tf.tokenization import AddedToken, TokenizerSettings, load_vocab
 
 
 def truncate_seq_pair(tokens_a, tokens_b, max_length):
@@ -36,14 +39,14 @@ def test_truncation_equals_the_original_for_all_lengths():
 
 
 @pytest.mark.parametrize("static", [False, True])
-def test_packing_equals_the_python_pipeline(golden, static):
-  options = TextOptions(str(golden / "vocab.txt"), True, 16, static)
+def test_packing_equals_the_python_pipeline(tokens, static):
+  options = TextOptions(tokens, max_seq_length=16, static_length=static)
   first = ["the old house", "", "a " * 40, "a " * 40, "one", "a b c d e f g h"]
   second = ["is new", "", "b " * 3, "b " * 40, "b " * 40, " "]
   expected = python_pipeline.features(first, second, options)
   from bert_tf.tokenization import InGraphTokenizer
 
-  tokenizer = InGraphTokenizer(options.vocab_file, True)
+  tokenizer = InGraphTokenizer(options.tokens)
   packer = SequencePacker(
     tokenizer.vocab["[CLS]"], tokenizer.vocab["[SEP]"], options.max_seq_length, static
   )
@@ -58,7 +61,9 @@ def test_packing_equals_the_python_pipeline(golden, static):
 def test_python_pipeline_equals_the_original(golden, name):
   _task, length, *cased = name.split("_")
   vocab = golden / ("vocab_cased.txt" if cased else "vocab.txt")
-  options = TextOptions(str(vocab), not cased, int(length), True)
+  options = TextOptions(
+    tuple(load_vocab(vocab)), TokenizerSettings(not cased), int(length), static_length=True
+  )
   with gzip.open(golden / "classifier" / f"features_{name}.jsonl.gz", "rt") as file:
     rows = [json.loads(line) for line in file]
   rows = [row for row in rows if "input_ids" in row]
@@ -101,7 +106,72 @@ def test_sequences_longer_than_the_model_are_refused(config):
     text_inputs.checked_features(features, config)
 
 
-def test_lengths_that_leave_no_room_are_refused(config):
+def test_lengths_that_leave_no_room_are_refused(config, tokens):
   for length, message in ((3, "at least 4"), (129, "128")):
     with pytest.raises(UserError, match=message):
-      TextOptions("vocab.txt", max_seq_length=length).check(config)
+      TextOptions(tokens, max_seq_length=length).check(config)
+
+
+def test_vocabularies_that_do_not_fit_are_refused(config, tokens):
+  for wrong, message in (
+    ((), "expected a vocabulary"),
+    (tokens[:4], r"found no \[MASK\]|found no \[SEP\]|found no"),
+    ((*tokens, "more"), "1200 tokens .* found 1201"),
+  ):
+    with pytest.raises(UserError, match=message):
+      TextOptions(wrong, max_seq_length=64).check(config)
+  # A padded table has rows that belong to no token.
+  TextOptions(tokens[:-8], max_seq_length=64).check(config)
+
+
+def parsed(*rows: list[int], length: int | None = None) -> np.ndarray:
+  examples = [
+    records.encode_example(
+      {"input_ids": row, "input_mask": [int(i > 0) for i in row], "segment_ids": [0] * len(row)}
+    )
+    for row in rows
+  ]
+  found = text_inputs.parse_examples(tf.constant(examples, tf.string), length)
+  assert len({tuple(value.shape) for value in found.values()}) == 1
+  return found["input_ids"].numpy()
+
+
+def test_examples_are_as_wide_as_the_model_takes_them():
+  assert parsed([5, 6, 0, 0], [7, 0, 0, 0]).tolist() == [[5, 6], [7, 0]]
+  for rows in ([[5, 6, 0, 0, 0]], [[5, 6]], [[5, 6, 0]]):
+    assert parsed(*rows, length=3).tolist() == [[5, 6, 0]]
+  assert parsed().shape == (0, 1) and parsed(length=3).shape == (0, 3)
+  with pytest.raises(tf.errors.InvalidArgumentError, match="examples must have up to 3 ids"):
+    parsed([5, 6, 7, 8], length=3)
+
+
+@pytest.mark.parametrize("length", [None, 4])
+def test_examples_with_fewer_ids_than_their_mask_are_refused(length):
+  features = {"input_ids": [5], "input_mask": [1, 1], "segment_ids": [0, 0]}
+  examples = tf.constant([records.encode_example(features)])
+  with pytest.raises(tf.errors.InvalidArgumentError, match="input_ids must have the shape"):
+    text_inputs.parse_examples(examples, length)
+
+
+def test_settings_of_the_tokenizer_reach_graph_and_pipeline(config, tokens):
+  from bert_tf.export.graphs.encoder import EncoderModule
+  from bert_tf.modeling import BertModel
+
+  # Pieces that are words with an accent and ideographs in a row, and one that is found in words.
+  added = ("käse", "的人", "ouse")
+  tokens = (*tokens[: -len(added)], *added)
+  settings = TokenizerSettings(True, False, False, (AddedToken("ouse", normalized=True),))
+  texts = ["Käse 的人", "the HOUSE", "Kase 的 人"]
+  plan = GraphPlan(Description(config, tokens, None, settings, head="encoder"))
+  assert plan.text.facts()["strip_accents"] is False
+  assert plan.text.facts()["added_tokens"] == ["ouse"]
+  module = EncoderModule(BertModel(config), plan.text, (-1,))
+  found = module.features(tf.constant(texts))
+  expected = python_pipeline.features(texts, [""] * 3, plan.text)
+  for name, value in expected.items():
+    np.testing.assert_array_equal(found[name], value, name)
+  first, second = len(tokens) - 3, len(tokens) - 2
+  assert expected["input_ids"][0, 1:3].tolist() == [first, second]
+  assert len(tokens) - 1 in expected["input_ids"][1]
+  plain = python_pipeline.features(texts, [""] * 3, TextOptions(tokens))
+  assert first not in plain["input_ids"] and len(tokens) - 1 not in plain["input_ids"]

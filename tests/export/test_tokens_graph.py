@@ -42,7 +42,7 @@ def test_labels_of_plain_words_are_those_of_their_first_pieces(module, token_mod
   """Words apart by spaces, as a labelled corpus has them: what the evaluation of training sees."""
   from bert_tf.tokenization import FullTokenizer
 
-  tokenizer = FullTokenizer(text_options.vocab_file, True)
+  tokenizer = FullTokenizer(text_options.tokens)
   text = TEXTS[0]
   features = python_pipeline.features([text], [""], text_options)
   logits = token_model({k: tf.constant(v) for k, v in features.items()})["logits"].numpy()[0]

@@ -72,13 +72,12 @@ def test_many_masks_equal_the_python_pipeline(load, golden, config, text_options
   from bert_tf import checkpoints
   from bert_tf.export import python_pipeline
   from bert_tf.heads import PretrainingModel
-  from bert_tf.tokenization import load_vocab
 
   texts = ["[MASK] and [MASK]", "no mask", "the[MASK]", "[MASK][MASK] x [MASK]"]
   model = PretrainingModel(config)
   checkpoints.load(model, str(golden / "tiny_ckpt"))
   features = python_pipeline.features(texts, [""] * len(texts), text_options, masks=True)
-  mask_id = load_vocab(text_options.vocab_file)["[MASK]"]
+  mask_id = text_options.tokens.index("[MASK]")
   places = [np.flatnonzero(row == mask_id).tolist() for row in features["input_ids"]]
   signature = load("pretraining").signatures["fill_mask"]
   found = signature(text=tf.constant(texts))
@@ -94,9 +93,29 @@ def test_many_masks_equal_the_python_pipeline(load, golden, config, text_options
 
 def test_the_case_of_a_checkpoint_is_that_of_its_tokenizer(golden, tmp_path):
   (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+  (tmp_path / "model.ckpt-1.index").touch()
   files = [str(golden / name) for name in ("bert_config.json", "vocab.txt")]
-  with pytest.raises(UserError, match="expected --do_lower_case=False, as tokenizer_config"):
+  with pytest.raises(UserError, match="expected `do_lower_case=False`, as tokenizer_config"):
     fill_mask.MaskFiller(str(tmp_path), 5, *files, do_lower_case=True)
+
+
+def test_a_checkpoint_with_another_head_cannot_fill_masks(golden, tmp_path):
+  (tmp_path / "head.json").write_text('{"head": "tokens"}')
+  files = [str(golden / name) for name in ("bert_config.json", "vocab.txt")]
+  with pytest.raises(UserError, match=r"expected the task tokens, as .*head.json says"):
+    fill_mask.MaskFiller(str(tmp_path), 5, *files)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_json_has_no_word_for_are_refused(value, capsys):
+  import numpy as np
+
+  row = {"label": b"a", "logits": np.array([[0.5], [value]], np.float32)}
+  with pytest.raises(UserError, match="found NaN or infinity in logits"):
+    predict.readable(row)
+  with pytest.raises(ValueError, match="JSON"):
+    predict.print_json_line({"score": value})
+  assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -131,4 +150,4 @@ assert "tensorflow" not in sys.modules
     [sys.executable, "-c", script], capture_output=True, text=True, check=True
   )
   assert "expected an exported model" in result.stdout
-  assert "expected bert_config.json beside the checkpoint" in result.stdout
+  assert "--bert_config_file: expected a file" in result.stdout

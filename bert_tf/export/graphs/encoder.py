@@ -23,18 +23,16 @@ class EncoderModule(TextModule):
     self._layers = tuple(layers)
 
   def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """`pooled`, of [CLS], and `mean`, over all tokens of the last layer, float32 [B, H]."""
-    return self._pooled(self.frozen(dict(features)), features)
-
-  def _pooled(self, outputs, features) -> dict[str, tf.Tensor]:
+    """`mean`, over all tokens of the last layer, and with a pooler `pooled`, float32 [B, H]."""
+    outputs = self.frozen(dict(features))
     sequence = tf.cast(outputs["sequence_output"], tf.float32)
     weights = tf.cast(features["input_mask"], tf.float32)[:, :, tf.newaxis]
     # A sequence of padding alone has no mean; zeros are better than a division by zero.
     count = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
-    return {
-      "pooled": tf.cast(outputs["pooled_output"], tf.float32),
-      "mean": tf.reduce_sum(sequence * weights, axis=1) / count,
-    }
+    vectors = {"mean": tf.reduce_sum(sequence * weights, axis=1) / count}
+    if "pooled_output" in outputs:
+      vectors["pooled"] = tf.cast(outputs["pooled_output"], tf.float32)
+    return vectors
 
   def token_vectors(self, text: tf.Tensor, text_pair: tf.Tensor) -> dict[str, tf.Tensor]:
     """Vectors of every token.

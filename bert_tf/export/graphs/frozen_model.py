@@ -7,8 +7,6 @@ import tensorflow as tf
 
 from bert_tf.names import named_variables
 
-DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-
 
 class FrozenModel(tf.Module):
   """Runs a Keras model on copies of its weights.

@@ -1,4 +1,4 @@
-"""The graph of an exported pretraining model: masked words and next sentences.
+"""The graph of an exported pretraining model: masked words and, if it knows them, next sentences.
 
 B requests in a batch, S tokens of the longest one, P masks of the one with most, K words for
 each mask, V vocabulary.
@@ -10,19 +10,20 @@ import keras
 import tensorflow as tf
 
 from bert_tf.export.graphs.text import Signatures, TextModule, concrete, strings
-from bert_tf.export.graphs.text_inputs import checked_features, head, parse_examples
+from bert_tf.export.graphs.text_inputs import checked_features, head
 from bert_tf.export.options import TextOptions
 
 MASK = "[MASK]"
 
 
 class PretrainingModule(TextModule):
-  """Fills in [MASK] and tells whether a second text follows the first."""
+  """Fills in [MASK] and, with a next-sentence head, tells whether a second text follows."""
 
   def __init__(self, model: keras.Model, text: TextOptions, top_k: int):
     """Args: as TextModule; `top_k`, how many words to give for every mask (K)."""
     super().__init__(model, text)
-    self._top_k = min(top_k, model.config.vocab_size)
+    self._top_k = min(top_k, len(text.tokens))
+    self._next_sentence = model.next_sentence
     self._mask_id = self.tokenizer.vocab[MASK]
 
   def pieces(self, text: tf.Tensor) -> tf.RaggedTensor:
@@ -36,12 +37,15 @@ class PretrainingModule(TextModule):
 
   def predictions(
     self, features: dict[str, tf.Tensor], positions: tf.Tensor
-  ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Log-probabilities of words, [B, P, V], and of follows or random, [B, 2]."""
+  ) -> dict[str, tf.Tensor]:
+    """Log-probabilities of words, [B, P, V], and with the head of follows or random, [B, 2]."""
     outputs = self.frozen({**features, "masked_lm_positions": positions})
     words = tf.nn.log_softmax(outputs["masked_lm_logits"])
     shape = tf.concat([tf.shape(positions), [self.config.vocab_size]], axis=0)
-    return tf.reshape(words, shape), tf.nn.log_softmax(outputs["next_sentence_logits"])
+    found = {"masked_lm_log_probs": tf.reshape(words, shape)}
+    if self._next_sentence:
+      found["next_sentence_log_probs"] = tf.nn.log_softmax(outputs["next_sentence_logits"])
+    return found
 
   def fill_mask(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
     """Fills in the masks of strings [B].
@@ -56,8 +60,9 @@ class PretrainingModule(TextModule):
     # Stable, so the columns of the masks come first, from left to right.
     most = tf.reduce_max(tf.concat([num_masks, [1]], axis=0))
     order = tf.argsort(tf.cast(is_mask, tf.int32), axis=1, direction="DESCENDING", stable=True)
-    words, _ = self.predictions(self.compact(features), order[:, :most])
-    best, ids = tf.math.top_k(words, self._top_k)
+    words = self.predictions(self.compact(features), order[:, :most])["masked_lm_log_probs"]
+    # Rows of a padded table stand for no word.
+    best, ids = tf.math.top_k(words[:, :, : len(self.text.tokens)], self._top_k)
     return {
       "tokens": tf.gather(self._tokens, ids),
       "probabilities": tf.exp(best),
@@ -79,11 +84,10 @@ class PretrainingModule(TextModule):
     ]
     with tf.control_dependencies(checks):
       positions = tf.identity(positions)
-    words, following = self.predictions(features, positions)
-    return {"masked_lm_log_probs": words, "next_sentence_log_probs": following}
+    return self.predictions(features, positions)
 
   def signatures(self, pairs: bool = False) -> Signatures:
-    """`fill_mask` (also `serving_default`), `next_sentence`, `tensors`, `examples`, `tokenize`."""
+    """`fill_mask` (also `serving_default`), `tensors`, `examples`, `tokenize`, `next_sentence`."""
     positions = tf.TensorSpec([None, None], tf.int32, name="masked_lm_positions")
     fill = concrete(lambda text: self.fill_mask(text), strings("text"))
 
@@ -98,12 +102,17 @@ class PretrainingModule(TextModule):
       spec = tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)
       parsed = tf.io.parse_example(examples, {"masked_lm_positions": spec})
       positions = tf.cast(parsed["masked_lm_positions"], tf.int32)
-      return self.raw(checked_features(parse_examples(examples), self.config), positions)
+      return self.raw(self.parsed(examples), positions)
 
+    pairs_too = (
+      {"next_sentence": concrete(of_pairs, strings("text", "text_pair"))}
+      if self._next_sentence
+      else {}
+    )
     return {
       "serving_default": fill,
       "fill_mask": fill,
-      "next_sentence": concrete(of_pairs, strings("text", "text_pair")),
+      **pairs_too,
       "tensors": concrete(of_tensors, {**self.tensor_specs(), "masked_lm_positions": positions}),
       "examples": concrete(of_examples, strings("examples")),
       "tokenize": self.tokenize_signature(),

@@ -30,7 +30,7 @@ class TextModule(tf.Module):
     super().__init__(name="export")
     self.config = model.config
     self.text = text
-    self.tokenizer = InGraphTokenizer(text.vocab_file, text.do_lower_case, text.text_ops)
+    self.tokenizer = InGraphTokenizer(text.tokens, text_ops=text.text_ops, settings=text.tokenizer)
     self.frozen = FrozenModel(model)
     vocabulary = self.tokenizer.vocab
     self._tokens = tf.constant(list(vocabulary))
@@ -106,13 +106,18 @@ class TextModule(tf.Module):
       return self.answer_ids(checked_features(ids, self.config))
 
     def of_examples(examples):
-      return self.answer_ids(checked_features(parse_examples(examples), self.config))
+      return self.answer_ids(self.parsed(examples))
 
     return {
       "tensors": concrete(of_tensors, self.tensor_specs()),
       "examples": concrete(of_examples, strings("examples")),
       "tokenize": self.tokenize_signature(),
     }
+
+  def parsed(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The features of serialized tf.Examples, string [B], of the shape that `tensors` takes."""
+    length = self.text.max_seq_length if self.text.static_length else None
+    return checked_features(parse_examples(examples, length), self.config)
 
   def tokenize_signature(self):
     """What two texts become: the features and `tokens`, string [B, S]."""

@@ -98,24 +98,44 @@ class SequencePacker:
     return {name: tf.ensure_shape(value, [None, static]) for name, value in features.items()}
 
 
-def parse_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+def parse_examples(examples: tf.Tensor, length: int | None = None) -> dict[str, tf.Tensor]:
   """Reads serialized tf.Examples with the original's features.
 
   Args:
     examples: string [B]; each holds int64 lists `input_ids`, `input_mask` and `segment_ids`;
       other features, such as labels, are ignored.
+    length: S, where the model takes one length only; default: that of the longest sequence.
 
   Returns:
-    The three, int32 [B, S], columns that are padding in every row taken off.
+    The three, int32 [B, S]: columns that are padding in every row are taken off, or put to it.
   """
   spec = tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)
   names = ("input_ids", "input_mask", "segment_ids")
   parsed = tf.io.parse_example(examples, dict.fromkeys(names, spec))
-  used = tf.reduce_max(
-    tf.where(parsed["input_mask"] > 0, tf.range(tf.shape(parsed["input_mask"])[1]) + 1, 0)
-  )
-  width = tf.maximum(used, 1)
-  return {name: tf.cast(parsed[name][:, :width], tf.int32) for name in names}
+  mask = parsed["input_mask"]
+  places = tf.where(mask > 0, tf.range(tf.shape(mask)[1]) + 1, 0)
+  # An empty batch has no longest row; one column keeps the graph's later reshapes valid.
+  used = tf.reduce_max(tf.concat([tf.reshape(places, [-1]), [1]], axis=0))
+  checks = [
+    tf.debugging.assert_less_equal(
+      tf.where(tf.size(examples) > 0, used, 0), tf.shape(parsed[name])[1],
+      f"{name} must have the shape of input_mask",
+    )
+    for name in names
+  ]  # fmt: skip
+  if length is not None:
+    message = f"examples must have up to {length} ids"
+    checks.append(tf.debugging.assert_less_equal(used, length, message))
+  with tf.control_dependencies(checks):
+    used = tf.identity(used if length is None else length)
+  return {name: _of_width(tf.cast(parsed[name], tf.int32), used, length) for name in names}
+
+
+def _of_width(rows: tf.Tensor, width: tf.Tensor, static: int | None) -> tf.Tensor:
+  """Cuts columns off, or adds columns of zeros, up to `width`."""
+  rows = rows[:, :width]
+  rows = tf.pad(rows, [[0, 0], [0, width - tf.shape(rows)[1]]])
+  return tf.ensure_shape(rows, [None, static])
 
 
 def checked_features(features: dict[str, tf.Tensor], config: BertConfig) -> dict[str, tf.Tensor]:

@@ -145,7 +145,9 @@ class SquadData(TaskData):
     }
     answering = dataclasses.asdict(self.prediction)
     del answering["verbose_logging"]
-    self.settings = {**self.run_settings, **answering}
+    # Positions of padding take places among the n best, or not.
+    padding = {"dynamic_padding": self._task.dynamic_padding}
+    self.settings = {**self.run_settings, **answering, **padding}
 
   @property
   def num_train_examples(self) -> int:
