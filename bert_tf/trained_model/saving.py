@@ -1,0 +1,79 @@
+"""Leaves a model that is in memory in a directory, or exports it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bert_tf import model_dir, names
+from bert_tf.errors import UserError
+from bert_tf.export.options import ExportOptions
+from bert_tf.export.run import ExportRun, ExportRunner
+from bert_tf.model_dir import Description
+
+if TYPE_CHECKING:
+  import keras
+
+# As Google's releases call it.
+CHECKPOINT = "bert_model.ckpt"
+_FILES = frozenset({
+  "bert_config.json", "vocab.txt", "tokenizer_config.json", "labels.txt", "head.json",
+  f"{CHECKPOINT}.index", f"{CHECKPOINT}.data-00000-of-00001",
+})  # fmt: skip
+
+
+def save(model: keras.Model, about: Description, directory: str, overwrite: bool = False) -> str:
+  """Writes weights and what belongs to them; the directory appears whole, see `TrainedModel`."""
+  directory = os.path.abspath(os.path.expanduser(directory))
+  _check_free(directory, overwrite)
+  parent, name = os.path.split(directory)
+  try:
+    os.makedirs(parent, exist_ok=True)
+    scratch = tempfile.mkdtemp(prefix=f".{name}.", dir=parent)
+  except OSError as error:
+    raise UserError(f"cannot write {directory}: {error.strerror}; give another path") from error
+  try:
+    new, old = os.path.join(scratch, "new"), os.path.join(scratch, "old")
+    write(model, about, new)
+    if os.path.isdir(directory):
+      os.rename(directory, old)
+    os.rename(new, directory)
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
+  return directory
+
+
+def write(model: keras.Model, about: Description, directory: str) -> None:
+  """Writes the files."""
+  from bert_tf.checkpoints import tf1
+
+  model_dir.write(directory, about)
+  weights = {name: variable.value for name, variable in names.named_variables(model).items()}
+  tf1.write(os.path.join(directory, CHECKPOINT), weights)
+
+
+def _check_free(directory: str, overwrite: bool) -> None:
+  if not os.path.lexists(directory):
+    return
+  found = sorted(os.listdir(directory)) if os.path.isdir(directory) else [directory]
+  if not found:
+    return
+  if overwrite and set(found) <= _FILES:
+    return
+  remedy = "give another path" if overwrite else "give another path, or overwrite=True"
+  raise UserError(f"{directory}: expected a new or empty directory, found {found[0]}; {remedy}")
+
+
+def export(
+  model: keras.Model, about: Description, directory: str, options: Mapping[str, Any]
+) -> str:
+  """Exports what the model holds now."""
+  with tempfile.TemporaryDirectory() as saved:
+    write(model, about, saved)
+    about = dataclasses.replace(about, vocab_file=os.path.join(saved, "vocab.txt"))
+    run = ExportRun(saved, ExportOptions(directory, **options), about=about)
+    return ExportRunner(run).export()
