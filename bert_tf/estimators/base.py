@@ -25,6 +25,8 @@ from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 # Made from the others, or of no use where nobody looks at a directory.
 LEFT_OUT = ("num_train_steps", "num_warmup_steps", "init_checkpoint", "dry_run")
+# A notebook that trains on several machines is none; the scripts do it.
+LEFT_OUT_DEVICES = ("tpu_name", "tpu_zone", "gcp_project", "cluster_resolver", "worker_timeout")
 
 
 @dataclasses.dataclass(repr=False, eq=False, kw_only=True)

@@ -46,6 +46,16 @@ class TrainedModel:
   and gives an answer for each. Texts are computed in batches of similar length; what is cut off
   because it is longer than `max_seq_length` is said in one line.
 
+  >>> import bert_tf
+  >>> bert = bert_tf.load("tiny_bert")
+  >>> bert
+  <bert_tf.TrainedModel: pretraining, 2 layers of 32; call .fill_mask()>
+  >>> bert.fill_mask("The [MASK] is blue.", top_k=1)["filled"] != "The [MASK] is blue."
+  True
+  >>> copy = bert_tf.load(bert.save("copy"))
+  >>> bool((copy.encode("What a film!") == bert.encode("What a film!")).all())
+  True
+
   Attributes:
     model: of Keras, one of `bert_tf.heads`, or a `BertModel`.
     about: what belongs to the weights.
