@@ -96,7 +96,7 @@ def _head(about: Description, shapes: Shapes, path: str) -> str:
   if stated is None:
     if len(found) > 1 or found[0] == head_kinds.CLASSIFICATION:
       logging.warning(
-        "%s: nothing says which head it has, of %s; taking it for %s. `head` of load() says another",
+        "%s: nothing says which head it has, of %s; taking it for %s (load(head=...) says another)",
         path,
         ", ".join(dict.fromkeys(found)),
         found[0],
