@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import re
 import shutil
 
@@ -40,10 +41,22 @@ def run(path, first: str, last: str | None = None) -> None:
     exec(compile(code, f"{path.name} block {number}", "exec"), names)
 
 
+@pytest.mark.long
 def test_readme(root, bert):
   run(root / "README.md", "## As a library", "## Is it right?")
   assert (bert / "film" / "labels.txt").read_text() == "bad\ngood\n"
-  assert len(list((bert / "served" / "film").iterdir())) == 1
+  [version] = [p for p in (bert / "served" / "film").iterdir() if p.name.isdigit()]
+  facts = json.loads((version / "assets" / "serving.json").read_text())
+  assert facts["task"] == "classification" and facts["max_seq_length"] == 128
+
+
+def test_the_job_of_run_classifier_takes_six_lines(root):
+  """Data, training, scores, predictions, keeping and export; `test_readme` runs them."""
+  block = blocks((root / "README.md").read_text(encoding="utf-8").split("## As a library")[1])[0]
+  job = block[block.index("texts, labels =") :].strip().splitlines()
+  assert len(job) <= 6
+  for part in ("BertClassifier(", ".fit(", ".predict(", ".score(", ".save(", ".export("):
+    assert part in "".join(job)
 
 
 def test_library_page(root, bert):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ class NumbersRegressor(_Numbers, bert_tf.BertRegressor):
 @pytest.mark.long
 @pytest.mark.parametrize("estimator", [NumbersClassifier, NumbersRegressor])
 def test_all_checks(estimator, small, tmp_path):
-  config = json.loads(open(small["bert_config_file"]).read())
+  config = json.loads(pathlib.Path(small["bert_config_file"]).read_text())
   path = tmp_path / "bert_config.json"
   path.write_text(json.dumps({**config, "hidden_size": 16, "intermediate_size": 16}))
   parameters = {**small, "bert_config_file": str(path), "epochs": 4.0, "learning_rate": 1e-2}
