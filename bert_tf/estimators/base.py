@@ -159,13 +159,15 @@ class BertEstimator(BaseEstimator):
   def _device_options(self) -> DeviceOptions:
     return DeviceOptions(distribution_strategy=self.distribution_strategy, dtype=self.dtype)
 
-  def save(self, directory: str | os.PathLike[str], overwrite: bool = False) -> str:
+  def save(
+    self, directory: str | os.PathLike[str], overwrite: bool = False, format: str = "tf1"
+  ) -> str:
     """Writes the fitted model where `bert_tf.load` and every script find it.
 
     Labels are written as text: those that were numbers are answered as text after `bert_tf.load`.
     Args and errors as of `TrainedModel.save`.
     """
-    return self._fitted().save(directory, overwrite)
+    return self._fitted().save(directory, overwrite, format)
 
   def export(self, directory: str | os.PathLike[str], **options: Any) -> str:
     """Exports the fitted model for TensorFlow Serving; as `TrainedModel.export`."""

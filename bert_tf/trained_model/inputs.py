@@ -63,6 +63,8 @@ def plain_list(values: Any) -> list[Any]:
     )
   if hasattr(values, "numpy") and not hasattr(values, "iloc"):
     values = values.numpy()
+  if not isinstance(values, Iterable) and hasattr(values, "__array__"):
+    values = np.asarray(values)
   if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
     raise UserError(f"expected a list, array or column, found {type(values).__name__}")
   return list(values)

@@ -165,8 +165,9 @@ class TrainedModel:
       return self.fill_mask([texts], top_k, batch_size)[0]
     lines = [text for text, _ in inputs.texts_of(texts)]
     masks.check_has_masks(lines)
-    tokenizer = MaskTokenizer(self.tokenizer.vocab_file or list(self.tokenizer.vocab),
-                              settings=self.tokenizer.settings)  # fmt: skip
+    about = self.about
+    self.tokenizer  # noqa: B018  Says so where there is no vocabulary.
+    tokenizer = MaskTokenizer(about.vocab_file or about.tokens, settings=about.tokenizer)
     mask_id = tokenizer.convert_tokens_to_ids([masks.MASK])[0]
     top_k = min(top_k, self.config.vocab_size)
     outputs = computation.masked_words(mask_id, top_k)
@@ -277,12 +278,17 @@ class TrainedModel:
     )
     return answers
 
-  def save(self, directory: str | os.PathLike[str], overwrite: bool = False) -> str:
+  def save(
+    self, directory: str | os.PathLike[str], overwrite: bool = False, format: str = "tf1"
+  ) -> str:
     """Writes the model where `load` and every script find all of it.
+
+    What is written is read again and must compute the same, see `checkpoints.save`.
 
     Args:
       directory: a new or empty one.
       overwrite: replace a model that was saved there.
+      format: "tf1" as Google's releases, "huggingface", "model_garden" or "keras_hub".
 
     Returns:
       The directory.
@@ -292,7 +298,7 @@ class TrainedModel:
     """
     from bert_tf.trained_model import saving
 
-    return saving.save(self.model, self.about, os.fspath(directory), overwrite)
+    return saving.save(self.model, self.about, os.fspath(directory), overwrite, format)
 
   def export(self, directory: str | os.PathLike[str], **options: Any) -> str:
     """Exports a SavedModel that takes raw text, as `export_model.py` does.

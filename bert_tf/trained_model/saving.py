@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bert_tf import model_dir, names
 from bert_tf.errors import UserError
 from bert_tf.export.options import ExportOptions
 from bert_tf.export.run import ExportRun, ExportRunner
@@ -18,16 +17,24 @@ from bert_tf.model_dir import Description
 if TYPE_CHECKING:
   import keras
 
-# As Google's releases call it.
-CHECKPOINT = "bert_model.ckpt"
+# What may lie in a directory that is replaced.
 _FILES = frozenset({
   "bert_config.json", "vocab.txt", "tokenizer_config.json", "labels.txt", "head.json",
-  f"{CHECKPOINT}.index", f"{CHECKPOINT}.data-00000-of-00001",
+  "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001", "config.json",
+  "model.safetensors",
 })  # fmt: skip
 
 
-def save(model: keras.Model, about: Description, directory: str, overwrite: bool = False) -> str:
-  """Writes weights and what belongs to them; the directory appears whole, see `TrainedModel`."""
+def save(
+  model: keras.Model,
+  about: Description,
+  directory: str,
+  overwrite: bool = False,
+  format: str = "tf1",
+) -> str:
+  """Does what `checkpoints.save` does, also in place of an earlier model; see `TrainedModel`."""
+  from bert_tf import checkpoints
+
   directory = os.path.abspath(os.path.expanduser(directory))
   _check_free(directory, overwrite)
   parent, name = os.path.split(directory)
@@ -38,22 +45,13 @@ def save(model: keras.Model, about: Description, directory: str, overwrite: bool
     raise UserError(f"cannot write {directory}: {error.strerror}; give another path") from error
   try:
     new, old = os.path.join(scratch, "new"), os.path.join(scratch, "old")
-    write(model, about, new)
+    checkpoints.save(model, new, format, about)
     if os.path.isdir(directory):
       os.rename(directory, old)
     os.rename(new, directory)
   finally:
     shutil.rmtree(scratch, ignore_errors=True)
   return directory
-
-
-def write(model: keras.Model, about: Description, directory: str) -> None:
-  """Writes the files."""
-  from bert_tf.checkpoints import tf1
-
-  model_dir.write(directory, about)
-  weights = {name: variable.value for name, variable in names.named_variables(model).items()}
-  tf1.write(os.path.join(directory, CHECKPOINT), weights)
 
 
 def _check_free(directory: str, overwrite: bool) -> None:
@@ -73,7 +71,7 @@ def export(
 ) -> str:
   """Exports what the model holds now."""
   with tempfile.TemporaryDirectory() as saved:
-    write(model, about, saved)
-    about = dataclasses.replace(about, vocab_file=os.path.join(saved, "vocab.txt"))
-    run = ExportRun(saved, ExportOptions(directory, **options), about=about)
+    path = save(model, about, os.path.join(saved, "model"))
+    about = dataclasses.replace(about, vocab_file=os.path.join(path, "vocab.txt"))
+    run = ExportRun(path, ExportOptions(directory, **options), about=about)
     return ExportRunner(run).export()

@@ -52,7 +52,7 @@ def models(about, tmp_path_factory):
     directory = str(tmp_path_factory.mktemp(head))
     described = dataclasses.replace(about, head=head, labels=labels, max_seq_length=32)
     made[head] = directory, network(head, about.config)
-    saving.write(made[head][1], described, directory)
+    saving.save(made[head][1], described, directory)
   return made
 
 
