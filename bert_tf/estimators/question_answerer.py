@@ -105,7 +105,7 @@ class BertQuestionAnswerer(BertEstimator):
 
   def score(self, X: Any, y: Any) -> float:
     """The mean F1 of the answers' words, from 0 to 1, as SQuAD's scorer counts them."""
-    truth = evaluation.right_answers(_squad(X, y))
+    truth = evaluation.right_answers(_squad(X, y)) or {}
     texts = dict(zip(truth, self.predict(X).tolist(), strict=True))
     if any(not any(answers) for answers in truth.values()):
       return evaluation.evaluate_v2(truth, texts, dict.fromkeys(texts, 0.0))["f1"] / 100

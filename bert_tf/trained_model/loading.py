@@ -110,7 +110,7 @@ def _head(about: Description, shapes: Shapes, path: str) -> str:
       path,
       stated,
     )
-    return found
+    return head_kinds.ENCODER
   raise UserError(
     f"{path}: expected weights for the head {stated}, as the files beside them say, found those of"
     f" {', '.join(found)}; correct the files (head.json or config.json)"

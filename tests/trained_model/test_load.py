@@ -18,6 +18,7 @@ from bert_tf import UserError, checkpoints, heads, model_dir
 from bert_tf.checkpoints import tf1
 from bert_tf.names import named_variables
 from bert_tf.trained_model import saving
+from bert_tf.trained_model.loading import load_described
 
 LABELS = {
   "classification": ("no", "yes"), "multilabel": ("a", "b", "c"), "regression": (),
@@ -91,6 +92,15 @@ def test_weights_alone_say_which_head(models, tmp_path):
     shutil.copytree(models[head][0], tmp_path / head)
     (tmp_path / head / "head.json").unlink()
     assert bert_tf.load(tmp_path / head).head == head
+
+
+def test_a_head_without_weights_is_left_out_and_said(models, tmp_path, caplog):
+  """As many models on the hub that are encoders, whose config.json names a masked LM."""
+  shutil.copytree(models["encoder"][0], tmp_path / "model")
+  (tmp_path / "model" / "head.json").write_text('{"head": "pretraining"}')
+  with caplog.at_level("WARNING"):
+    assert bert_tf.load(tmp_path / "model").head == "encoder"
+  assert "holds no weights of the head pretraining" in caplog.text
 
 
 def test_several_heads_are_chosen_by_name(golden):
@@ -266,3 +276,29 @@ def test_vectors_of_a_real_model(real_data):
   )
   expected = [[1.0, 0.6660, 0.1046], [0.6660, 1.0, 0.1411], [0.1046, 0.1411, 1.0]]
   np.testing.assert_allclose(vectors @ vectors.T, expected, atol=1e-4)
+
+
+def test_answers_are_those_of_the_original(golden, about):
+  """Windows, choice and text of answers; padding, which the original has, is left out."""
+  settings = {"doc_stride": 32, "max_query_length": 24}
+  described = dataclasses.replace(
+    about, head="question_answering", max_seq_length=96, settings=settings
+  )
+  model = load_described(str(golden / "tiny_heads_ckpt" / "model.ckpt"), described)
+  squad = json.loads((golden / "squad_v1.json").read_text())
+  questions = [
+    (qa["id"], qa["question"], paragraph["context"])
+    for article in squad["data"] for paragraph in article["paragraphs"] for qa in paragraph["qas"]
+  ]  # fmt: skip
+  expected = json.loads((golden / "cli" / "squad_v1_predictions.json").read_text())
+  found = model.answer([q for _, q, _ in questions], [c for _, _, c in questions])
+  assert {str(q[0]): f.text for q, f in zip(questions, found, strict=True)} == expected
+
+
+def test_probabilities_are_those_of_the_original(golden, about):
+  described = dataclasses.replace(about, head="classification", max_seq_length=64)
+  model = load_described(str(golden / "tiny_heads_ckpt" / "model.ckpt"), described)
+  lines = (golden / "glue" / "MRPC" / "test.tsv").read_text(encoding="utf-8-sig").splitlines()[1:]
+  pairs = [tuple(line.split("\t")[3:5]) for line in lines]
+  expected = np.loadtxt(golden / "cli" / "MRPC_test_results.tsv")
+  np.testing.assert_allclose(model.predict_proba(pairs), expected, atol=1e-5)
