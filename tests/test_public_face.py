@@ -1,67 +1,34 @@
-"""What the documentation of the library shows runs: README, docs/library.md, and docstrings."""
+"""The public face: small, and with examples that run; tests/docs runs those of README and docs."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
-import json
-import re
 import shutil
 
 import pytest
 
 import bert_tf
 
-# A block, and the comment above it that says why it is not run.
-_BLOCK = re.compile(r"(?:<!-- not run: (.+?) -->\n)?```python\n(.*?)```", re.DOTALL)
-
 
 @pytest.fixture
 def bert(golden, tmp_path, monkeypatch):
-  """A directory with a small BERT under the names that the documentation uses."""
+  """A directory with a small BERT under the name that the docstrings use."""
   monkeypatch.chdir(tmp_path)
-  for name in ("uncased_L-12_H-768_A-12", "tiny_bert"):
-    shutil.copytree(golden / "tiny_ckpt", name)
-    for file in ("vocab.txt", "bert_config.json"):
-      shutil.copy(golden / file, name)
+  shutil.copytree(golden / "tiny_ckpt", "tiny_bert")
+  for file in ("vocab.txt", "bert_config.json"):
+    shutil.copy(golden / file, "tiny_bert")
   return tmp_path
 
 
-def blocks(text: str) -> list[str]:
-  return [code for reason, code in _BLOCK.findall(text) if not reason]
-
-
-def run(path, first: str, last: str | None = None) -> None:
-  text = path.read_text(encoding="utf-8")
-  text = text[text.index(first) : text.index(last) if last else None]
-  found = blocks(text)
-  assert found
-  names: dict = {"__name__": "documentation"}
-  for number, code in enumerate(found):
-    exec(compile(code, f"{path.name} block {number}", "exec"), names)
-
-
-@pytest.mark.long
-def test_readme(root, bert):
-  run(root / "README.md", "## As a library", "## Is it right?")
-  assert (bert / "film" / "labels.txt").read_text() == "bad\ngood\n"
-  [version] = [p for p in (bert / "served" / "film").iterdir() if p.name.isdigit()]
-  facts = json.loads((version / "assets" / "serving.json").read_text())
-  assert facts["task"] == "classification" and facts["max_seq_length"] == 128
-
-
 def test_the_job_of_run_classifier_takes_six_lines(root):
-  """Data, training, scores, predictions, keeping and export; `test_readme` runs them."""
-  block = blocks((root / "README.md").read_text(encoding="utf-8").split("## As a library")[1])[0]
+  """Data, training, scores, predictions, keeping and export, in README's first block."""
+  text = (root / "README.md").read_text(encoding="utf-8").split("## As a library")[1]
+  block = text.split("```python\n")[1].split("```")[0]
   job = block[block.index("texts, labels =") :].strip().splitlines()
   assert len(job) <= 6
   for part in ("BertClassifier(", ".fit(", ".predict(", ".score(", ".save(", ".export("):
     assert part in "".join(job)
-
-
-def test_library_page(root, bert):
-  run(root / "docs" / "library.md", "# As a library")
-  assert (bert / "film.keras").exists()
 
 
 PUBLIC = {
