@@ -25,7 +25,10 @@ EXTRAS = {
   "wandb": ["wandb>=0.17"],
   "test": [
     "hypothesis>=6",
+    "ipykernel>=6",
     "mypy>=1.15",
+    "nbclient>=0.8",
+    "pandas>=2",
     "pytest>=8",
     "pytest-xdist>=3.5",
     "ruff>=0.8",

@@ -14,18 +14,34 @@ if TYPE_CHECKING:
   from bert_tf import checkpoints, tokenization
   from bert_tf.config import BertConfig
   from bert_tf.errors import UserError
+  from bert_tf.estimators import (
+    BertClassifier,
+    BertQuestionAnswerer,
+    BertRegressor,
+    BertTagger,
+  )
   from bert_tf.modeling import BertModel
+  from bert_tf.trained_model import TrainedModel, load
 
 # Public name -> the module that holds it; None means that the name is that submodule itself.
 _EXPORTS = {
+  "BertClassifier": "bert_tf.estimators",
   "BertConfig": "bert_tf.config",
   "BertModel": "bert_tf.modeling",
+  "BertQuestionAnswerer": "bert_tf.estimators",
+  "BertRegressor": "bert_tf.estimators",
+  "BertTagger": "bert_tf.estimators",
+  "TrainedModel": "bert_tf.trained_model",
   "UserError": "bert_tf.errors",
   "checkpoints": None,
+  "load": "bert_tf.trained_model",
   "tokenization": None,
 }
 
-__all__ = ["BertConfig", "BertModel", "UserError", "checkpoints", "tokenization"]
+__all__ = [
+  "BertClassifier", "BertConfig", "BertModel", "BertQuestionAnswerer", "BertRegressor",
+  "BertTagger", "TrainedModel", "UserError", "checkpoints", "load", "tokenization",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -74,6 +74,14 @@ _KERAS_HUB_KEYS = {
 class BertConfig:
   """Configuration of a `BertModel`; the fields are those of the original's `BertConfig`.
 
+  >>> import bert_tf
+  >>> config = bert_tf.BertConfig(vocab_size=30522, hidden_size=128, num_hidden_layers=2,
+  ...                             num_attention_heads=2, intermediate_size=512)
+  >>> config.hidden_act, config.max_position_embeddings
+  ('gelu', 512)
+  >>> bert_tf.BertConfig.from_json_file("tiny_bert/bert_config.json").vocab_size
+  1200
+
   Attributes:
     vocab_size: rows of the word embedding table.
     hidden_size: width of the encoder and the pooler (H).

@@ -11,6 +11,13 @@ class UserError(ValueError):
   Scripts print the message after `error: ` and exit with code 1; library callers can catch it
   as a ValueError.
 
+  >>> import bert_tf
+  >>> try:
+  ...   bert_tf.load("no_such_directory")
+  ... except bert_tf.UserError as error:
+  ...   print(error)
+  init checkpoint: expected a checkpoint, found nothing at 'no_such_directory'; give ...
+
   Settings are named in backquotes, by the names that the library has for them, with a value or
   without: "`learning_rate`: expected at least 0", "give `eval_steps=100`". Scripts show them as
   the flags that they are (`script.spelled_as_flags`).

@@ -275,7 +275,16 @@ class Pooler(keras.layers.Layer):
 
 @serializable
 class BertModel(BertKerasModel):
-  """The encoder of BERT with its pooler (the original's `modeling.BertModel`)."""
+  """The encoder of BERT with its pooler (the original's `modeling.BertModel`).
+
+  >>> import bert_tf
+  >>> model = bert_tf.BertModel(bert_tf.BertConfig.from_json_file("tiny_bert/bert_config.json"))
+  >>> outputs = model({"input_ids": [[2, 7, 3], [2, 3, 0]], "input_mask": [[1, 1, 1], [1, 1, 0]]})
+  >>> outputs["sequence_output"].shape, outputs["pooled_output"].shape
+  (TensorShape([2, 3, 32]), TensorShape([2, 32]))
+  >>> len(outputs["attention_probs"]), outputs["attention_probs"][0].shape
+  (2, TensorShape([2, 4, 3, 3]))
+  """
 
   def __init__(
     self,

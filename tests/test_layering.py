@@ -13,7 +13,7 @@ import pytest
 # itself; rooms of one floor do not know each other.
 FLOORS = [
   {"errors"},
-  {"files", "script", "ops"},
+  {"files", "script", "ops", "progress_bars"},
   {"config", "names", "fused_ops"},
   {"execution", "model_features"},
   {"layers", "tokenization", "keras_model"},
@@ -23,7 +23,8 @@ FLOORS = [
   {"training"},
   {"tasks"},
   {"export"},
-  {"serving"},
+  {"trained_model"},
+  {"estimators", "serving"},
   {"quickstart"},
   {"scripts"},
   {"__main__"},

@@ -1,4 +1,14 @@
-"""Reads and writes the weights of BERT under the names of google-research/bert."""
+"""Reads and writes the weights of BERT under the names of google-research/bert.
+
+>>> import bert_tf
+>>> model = bert_tf.BertModel(bert_tf.BertConfig.from_json_file("tiny_bert/bert_config.json"))
+>>> report = bert_tf.checkpoints.load(model, "tiny_bert")
+>>> report.format, len(report.matched), report.missing
+('TF1', 39, ())
+>>> print(bert_tf.checkpoints.convert("tiny_bert", "converted", "huggingface"))
+converted: largest difference of each output
+  ...
+"""
 
 from __future__ import annotations
 

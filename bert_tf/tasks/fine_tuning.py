@@ -15,10 +15,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-import tqdm
 from absl import logging
 
-from bert_tf import model_dir
+from bert_tf import model_dir, progress_bars
 from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.files import existing_checkpoint, refuse_overwriting
@@ -365,11 +364,10 @@ class FineTuning:
   def _write_records(self, split: str, directory: str) -> tuple[str, int]:
     """Writes the records of a split; returns the file and their number."""
     path = os.path.join(directory, self.data.record_files[split])
-    bar = tqdm.tqdm(
+    bar = progress_bars.bar(
       self.data.examples(split),
       desc=os.path.basename(path),
       unit=f" {self.data.unit}",
-      disable=None,
     )
     with records.RecordWriter(path) as writer:
       for record in self.data.records(split, bar):

@@ -1,6 +1,12 @@
 """Text to WordPiece ids: a plain-Python reference and its equal as a TensorFlow graph.
 
 Nothing here imports TensorFlow until `InGraphTokenizer` is first used.
+
+>>> import bert_tf
+>>> tokenizer = bert_tf.tokenization.FullTokenizer("tiny_bert/vocab.txt", do_lower_case=True)
+>>> tokens = tokenizer.tokenize("The film.")
+>>> tokenizer.convert_ids_to_tokens(tokenizer.convert_tokens_to_ids(tokens)) == tokens
+True
 """
 
 from __future__ import annotations

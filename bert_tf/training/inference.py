@@ -9,10 +9,9 @@ from typing import TypeVar
 import keras
 import numpy as np
 import tensorflow as tf
-import tqdm
 from absl import logging
 
-from bert_tf import checkpoints, names
+from bert_tf import checkpoints, names, progress_bars
 from bert_tf.checkpoints import tf1
 from bert_tf.errors import UserError
 from bert_tf.training.checkpointing import complete_checkpoints
@@ -57,7 +56,7 @@ def load_newest(
 
 def progress(batches: Iterable[T], total: int | None, what: str) -> Iterator[T]:
   """Passes batches on and shows a bar with rate and time left on a terminal."""
-  return iter(tqdm.tqdm(batches, total=total, desc=what, unit="batch", disable=None))
+  return iter(progress_bars.bar(batches, total=total, desc=what, unit="batch"))
 
 
 class Predictor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Mapping
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
+from bert_tf import progress_bars
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.training.memory import memory_metrics
@@ -72,12 +72,11 @@ class Progress:
     self._last_logged = self._step = first_step
     self._pending: list[Mapping[str, float]] = []
     self._start = time.perf_counter()
-    self._on_terminal = sys.stderr.isatty()
-    self._bar = tqdm.tqdm(
+    self._is_watched = progress_bars.is_watched()
+    self._bar = progress_bars.bar(
       total=num_train_steps,
       initial=first_step,
       unit="step",
-      disable=not self._on_terminal,
       dynamic_ncols=True,
     )
 
@@ -107,7 +106,7 @@ class Progress:
   def _record(self, step: int, record: dict[str, float], seconds: float) -> None:
     record |= memory_metrics()
     self.write("train", step, record)
-    if not self._on_terminal:
+    if not self._is_watched:
       left = (self._num_train_steps - step) * seconds / (step - self._last_logged)
       if self._time_limit:
         left = min(left, max(0.0, self._began + self._time_limit - time.perf_counter()))

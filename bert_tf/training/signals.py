@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 
 class Signals:
@@ -17,6 +18,9 @@ class Signals:
     self.received = number
 
   def __enter__(self) -> Signals:
+    self._previous = {}
+    if threading.current_thread() is not threading.main_thread():
+      return self  # Python gives signals to the main thread, and lets no other ask for them.
     self._previous = {
       number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)
     }

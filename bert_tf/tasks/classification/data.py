@@ -35,12 +35,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationOptions:
-  """Where the examples are; the flags of run_classifier.py have the same names."""
+  """Where the examples are; the flags of run_classifier.py have the same names.
+
+  `processor` has them where they are in memory.
+  """
 
   task_name: str
   data_dir: str | None = None
   xnli_language: str = "zh"
   table: TableOptions = dataclasses.field(default_factory=TableOptions)
+  processor: DataProcessor | None = None
 
 
 class ClassificationData(TaskData):
@@ -65,7 +69,7 @@ class ClassificationData(TaskData):
     table = task.table
     if table.task_type is None:
       table = dataclasses.replace(table, task_type=weights.head or CLASSIFICATION)
-    self._processor = create_processor(
+    self._processor = task.processor or create_processor(
       task.task_name, task.data_dir, table, weights.labels, task.xnli_language
     )
     self._check_against(weights)
@@ -79,6 +83,8 @@ class ClassificationData(TaskData):
     self.input_files = {"data_dir": [p for s in wanted for p in self._processor.files(s)]}
     if options.do_train:
       self.train_files = self._processor.files(TRAIN)
+      if examples := self._processor.digest(TRAIN):
+        self.run_settings["train_examples"] = examples
     elif weights.pairs is not None and weights.pairs != self.pairs:
       logging.warning(
         "The weights were trained on %s, the examples are %s",

@@ -85,6 +85,10 @@ class DataProcessor(abc.ABC):
     """The files of a split, by which a later start knows whether its data are the same."""
     return []
 
+  def digest(self, split: str) -> str | None:
+    """What tells the examples of a split from others where there are no files; else None."""
+    return None
+
   def split_label(self, label: str | None) -> list[str]:
     """The labels of one example, which of a multi-label task may be several between commas."""
     if self.task_type != MULTILABEL:

@@ -35,13 +35,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class NerOptions:
-  """Where the sentences are, as flags of run_ner.py; `files` is split -> file."""
+  """Where the sentences are, as flags of run_ner.py; `files` is split -> file.
+
+  `sentences`, split -> sentences, stands for files where there are none.
+  """
 
   data_dir: str | None = None
   files: dict[str, str] = dataclasses.field(default_factory=dict)
   columns: Columns = dataclasses.field(default_factory=Columns)
   labels_file: str | None = None
   doc_stride: int | None = None
+  sentences: Mapping[str, Sequence[Sentence]] | None = None
 
 
 class NerData(TaskData):
@@ -72,15 +76,22 @@ class NerData(TaskData):
     self.settings = {} if doc_stride is None else {"doc_stride": doc_stride}
     self.run_settings = {"doc_stride": doc_stride}
     wanted = [split for split in (TRAIN, DEV, TEST) if options.wants(split)]
-    self.input_files = {f"{split}_file": [self._file(split)] for split in wanted}
-    if options.do_train:
+    if task.sentences is None:
+      self.input_files = {f"{split}_file": [self._file(split)] for split in wanted}
+    if options.do_train and task.sentences is None:
       self.train_files = [self._file(TRAIN)]
+    elif options.do_train:
+      self.run_settings["train_examples"] = sentences.digest(self._sentences(TRAIN))
 
   def _file(self, split: str) -> str:
     return sentences.find_file(self._task.data_dir, split, self._task.files.get(split))
 
   def _sentences(self, split: str) -> list[Sentence]:
     """The sentences as they are in the file."""
+    if self._task.sentences is not None:
+      if split not in self._task.sentences:
+        raise UserError(f"expected sentences of the {split} set, found none; give them")
+      return list(self._task.sentences[split])
     if split not in self._read:
       self._read[split] = sentences.read_sentences(
         self._file(split), self._task.columns, labelled=split != TEST
@@ -155,7 +166,10 @@ class NerData(TaskData):
 
   def _scores(self, answers: Answers) -> dict[str, Any]:
     found = _predict(answers)
-    predicted = [tags for tags, _ in self._by_sentence(DEV, found)]
+    predicted = [
+      tags
+      for tags, _ in self._encoder.tags_of(self._sentences(DEV), found.ids, found.probabilities)
+    ]
     gold = [sentence.tags or [] for sentence in self.examples(DEV)]
     return {**metrics.compute(predicted, gold), "loss": float(np.mean(found.losses))}
 
@@ -200,16 +214,8 @@ class NerData(TaskData):
           file.write(f"{number}\t{first}\t{last}\t{kind}\t{mean:.6f}\t{text}\n")
 
   def _by_sentence(self, split: str, found: WordLabels) -> Iterator[tuple[list[str], list[float]]]:
-    """Yields (tags, their probabilities) of every sentence; a word without pieces is outside."""
-    place = 0
-    for sentence in self._sentences(split):
-      tags, probabilities = [], []
-      for word in sentence.words:
-        scored = self._encoder.is_scored(word)
-        tags.append(self.labels[found.ids[place]] if scored else sentences.OUTSIDE)
-        probabilities.append(float(found.probabilities[place]) if scored else 1.0)
-        place += scored
-      yield tags, probabilities
+    """Yields (tags, their probabilities) of every sentence."""
+    return self._encoder.tags_of(self._sentences(split), found.ids, found.probabilities)
 
 
 def _predict(answers: Answers) -> WordLabels:

@@ -8,12 +8,14 @@ window that shows it with the most context.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from bert_tf.data.records import NO_LABEL
 from bert_tf.data.report import UNKNOWN, TokenizationReport
 from bert_tf.errors import UserError
-from bert_tf.tasks.ner.sentences import Sentence
+from bert_tf.tasks.ner.sentences import OUTSIDE, Sentence
 from bert_tf.tasks.windows import cut
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.tokenization.memo import Memo
@@ -125,3 +127,23 @@ class SentenceEncoder:
         yield Window(
           [self._cls, *ids[start : start + length], self._sep], [NO_LABEL, *shown, NO_LABEL]
         )
+
+  def tags_of(
+    self, sentences: Iterable[Sentence], ids: np.ndarray, probabilities: np.ndarray
+  ) -> Iterator[tuple[list[str], list[float]]]:
+    """Yields (tags, their probabilities) of every sentence; a word without pieces is outside.
+
+    Args:
+      sentences: in the order of what follows.
+      ids: of the likeliest labels of all words that have pieces, int [words].
+      probabilities: theirs, float32 [words].
+    """
+    place = 0
+    for sentence in sentences:
+      tags, found = [], []
+      for word in sentence.words:
+        scored = self.is_scored(word)
+        tags.append(self.labels[ids[place]] if scored else OUTSIDE)
+        found.append(float(probabilities[place]) if scored else 1.0)
+        place += scored
+      yield tags, found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -127,6 +129,12 @@ def read_sentences(path: str, columns: Columns, labelled: bool = True) -> list[S
   if not sentences:
     raise UserError(f"{path}: expected a word and its tag a line, found blank lines; add sentences")
   return sentences
+
+
+def digest(sentences: Iterable[Sentence]) -> str:
+  """What tells sentences from others where there is no file."""
+  rows = [(sentence.words, sentence.tags) for sentence in sentences]
+  return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def tags_of(sentences: Iterable[Sentence]) -> list[str]:

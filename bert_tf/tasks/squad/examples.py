@@ -43,6 +43,11 @@ class SquadExample:
   is_impossible: bool = False
 
 
+def words_of(context: str) -> list[str]:
+  """The words of a context, as examples hold them."""
+  return _WORD.findall(context)
+
+
 def read_squad_examples(
   path: str, is_training: bool, version_2_with_negative: bool = False
 ) -> list[SquadExample]:

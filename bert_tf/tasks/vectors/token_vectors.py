@@ -10,7 +10,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from bert_tf.tokenization import FullTokenizer
 
 if TYPE_CHECKING:
   import tensorflow as tf
+
+T = TypeVar("T")
 
 _PAIR = re.compile(r"(.*) \|\|\| (.*)", re.DOTALL)
 # Lines with this many tokens are sorted by length together; their vectors are held in memory
@@ -200,16 +202,36 @@ def extract(
     max_seq_length: batches are never padded beyond.
   """
   for chunk in _chunks(features, batch_size):
-    by_length = sorted(range(len(chunk)), key=lambda i: len(chunk[i].input_ids))
     vectors: dict[int, np.ndarray] = {}
-    for start in range(0, len(chunk), batch_size):
-      indexes = by_length[start : start + batch_size]
-      layers = encode(*_padded([chunk[i] for i in indexes], max_seq_length))
-      for row, index in enumerate(indexes):
+    for places, layers in by_length(chunk, encode, batch_size, max_seq_length):
+      for row, place in enumerate(places):
         # A copy, so that the padding can go.
-        vectors[index] = layers[:, row, : len(chunk[index].input_ids)].copy()
+        vectors[place] = layers[:, row, : len(chunk[place].input_ids)].copy()
     for index, line in enumerate(chunk):
       yield json_line(line, layer_indexes, vectors.pop(index))
+
+
+def by_length(
+  sequences: Sequence[InputFeatures],
+  compute: Callable[[np.ndarray, np.ndarray, np.ndarray], T],
+  batch_size: int,
+  max_seq_length: int,
+) -> Iterator[tuple[list[int], T]]:
+  """Computes batches of sequences of similar length, so that there is little padding.
+
+  Args:
+    sequences: in any order.
+    compute: input_ids, input_mask and input_type_ids, int32 [B, S], to anything.
+    batch_size: how many at once; a smaller last batch is not filled up.
+    max_seq_length: batches are never padded beyond.
+
+  Yields:
+    Where in `sequences` the rows of a batch are, and what `compute` returns of it.
+  """
+  order = sorted(range(len(sequences)), key=lambda place: len(sequences[place].input_ids))
+  for start in range(0, len(order), batch_size):
+    places = order[start : start + batch_size]
+    yield places, compute(*_padded([sequences[place] for place in places], max_seq_length))
 
 
 def _chunks(features: Iterable[InputFeatures], batch_size: int) -> Iterator[list[InputFeatures]]:
