@@ -9,7 +9,11 @@ from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Page -> the file at the top of the repository that it shows.
-PAGES = {"index.md": "README.md", "changes.md": "CHANGELOG.md"}
+PAGES = {
+  "index.md": "README.md",
+  "contributing.md": "CONTRIBUTING.md",
+  "changes.md": "CHANGELOG.md",
+}
 
 
 def on_files(files, config):

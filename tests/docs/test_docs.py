@@ -21,25 +21,25 @@ COMMANDS = [(block, words) for block in pages.EVERY for words in block.commands(
 _DUMP = """
 import importlib, json, sys
 from absl import flags
-found = {}
-for name in sys.argv[1:]:
-  module = importlib.import_module("bert_tf.scripts." + name)
-  found[name] = [f.name for f in flags.FLAGS.get_key_flags_for_module(module)]
-  for flag in list(flags.FLAGS):
-    delattr(flags.FLAGS, flag)
-  for module in [m for m in sys.modules if m.startswith("bert_tf.scripts")]:
-    del sys.modules[module]
-print(json.dumps(found))
+module = importlib.import_module("bert_tf.scripts." + sys.argv[1])
+print(json.dumps([flag.name for flag in flags.FLAGS.get_key_flags_for_module(module)]))
 """
 
 
 @pytest.fixture(scope="module")
 def flags_of_scripts(root) -> dict[str, set[str]]:
-  dumped = subprocess.run(
-    [sys.executable, "-c", _DUMP, *SCRIPTS.values()],
-    capture_output=True, text=True, check=True, timeout=120, cwd=root,
-  )  # fmt: skip
-  return {name: set(flags) for name, flags in json.loads(dumped.stdout).items()}
+  """By processes of their own, since scripts define flags of the same names."""
+  started = {
+    name: subprocess.Popen(
+      [sys.executable, "-c", _DUMP, name], stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    for name in SCRIPTS.values()
+  }
+  found = {
+    name: json.loads(process.communicate(timeout=120)[0]) for name, process in started.items()
+  }
+  assert all(found.values())
+  return {name: set(flags) for name, flags in found.items()}
 
 
 def flags_of_command(name: str) -> set[str]:
