@@ -5,7 +5,7 @@
 
 It takes all flags of run_classifier.py, and whatever the engine does (resuming, early stopping,
 accumulation, several devices) works for it, because it keeps the contract of a task:
-`bert_tf.training.task.Task` says how it is learnt, `bert_tf.tasks.fine_tuning.TaskData` what its
+`bert_tf.training.task.Task` says how it is learnt, `bert_tf.tasks.task_data.TaskData` what its
 examples and results are. Here both are those of classification, with another model in them.
 """
 

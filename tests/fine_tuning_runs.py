@@ -7,9 +7,10 @@ import functools
 from typing import Any
 
 from bert_tf.tasks.classification.data import ClassificationData, ClassificationOptions
-from bert_tf.tasks.fine_tuning import FineTuning, FineTuningOptions, TaskData
+from bert_tf.tasks.fine_tuning import FineTuning
 from bert_tf.tasks.ner.data import NerData, NerOptions
 from bert_tf.tasks.squad.data import SquadData, SquadOptions
+from bert_tf.tasks.task_data import FineTuningOptions, TaskData
 
 _SHARED = {field.name for field in dataclasses.fields(FineTuningOptions)}
 

@@ -18,7 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from bert_tf.errors import UserError
 from bert_tf.model_dir import Description
-from bert_tf.tasks.fine_tuning import FineTuning, FineTuningOptions, TaskData, steps_of_epochs
+from bert_tf.tasks.fine_tuning import FineTuning, steps_of_epochs
+from bert_tf.tasks.task_data import FineTuningOptions, TaskData
 from bert_tf.trained_model import TrainedModel, inputs
 from bert_tf.trained_model.loading import load, load_described
 from bert_tf.training.options import DeviceOptions, TrainingOptions

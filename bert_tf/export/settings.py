@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from absl import logging
 
-from bert_tf.tasks.fine_tuning import setting
+from bert_tf.tasks.task_data import setting
 
 T = TypeVar("T")
 

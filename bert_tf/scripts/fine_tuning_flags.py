@@ -10,7 +10,8 @@ from absl import flags, logging
 from bert_tf.model_dir import Description
 from bert_tf.scripts import training_flags
 from bert_tf.scripts.option_flags import define_float, define_integer
-from bert_tf.tasks.fine_tuning import FineTuning, FineTuningOptions, TaskData, steps_of_epochs
+from bert_tf.tasks.fine_tuning import FineTuning, steps_of_epochs
+from bert_tf.tasks.task_data import FineTuningOptions, TaskData
 from bert_tf.training import cluster
 from bert_tf.training.options import DeviceOptions
 

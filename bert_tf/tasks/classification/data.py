@@ -26,8 +26,8 @@ from bert_tf.tasks.classification.processors import (
   TableOptions,
   create_processor,
 )
-from bert_tf.tasks.fine_tuning import DEV, TEST, TRAIN, Answers, FineTuningOptions, TaskData
 from bert_tf.tasks.results import format_value, write_eval_results, write_json
+from bert_tf.tasks.task_data import DEV, TEST, TRAIN, Answers, FineTuningOptions, TaskData
 
 if TYPE_CHECKING:
   from bert_tf.tasks.classification.model import ClassificationTask

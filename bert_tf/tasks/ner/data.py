@@ -14,7 +14,11 @@ from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.model_dir import Description, head_kinds, labels
-from bert_tf.tasks.fine_tuning import (
+from bert_tf.tasks.ner import metrics, sentences
+from bert_tf.tasks.ner.features import SentenceEncoder
+from bert_tf.tasks.ner.sentences import Columns, Sentence
+from bert_tf.tasks.results import write_eval_results, write_json
+from bert_tf.tasks.task_data import (
   DEV,
   TEST,
   TRAIN,
@@ -24,10 +28,6 @@ from bert_tf.tasks.fine_tuning import (
   check_head,
   setting,
 )
-from bert_tf.tasks.ner import metrics, sentences
-from bert_tf.tasks.ner.features import SentenceEncoder
-from bert_tf.tasks.ner.sentences import Columns, Sentence
-from bert_tf.tasks.results import write_eval_results, write_json
 
 if TYPE_CHECKING:
   from bert_tf.tasks.ner.model import NerTask, WordLabels

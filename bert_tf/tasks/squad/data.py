@@ -15,15 +15,6 @@ from absl import logging
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.model_dir import Description, head_kinds
-from bert_tf.tasks.fine_tuning import (
-  TEST,
-  TRAIN,
-  Answers,
-  FineTuningOptions,
-  TaskData,
-  check_head,
-  setting,
-)
 from bert_tf.tasks.squad import evaluation
 from bert_tf.tasks.squad.examples import SquadExample, load_squad, read_squad_examples
 from bert_tf.tasks.squad.features import (
@@ -40,6 +31,15 @@ from bert_tf.tasks.squad.predictions import (
   WindowLogits,
   predictions_by_question,
   write_predictions,
+)
+from bert_tf.tasks.task_data import (
+  TEST,
+  TRAIN,
+  Answers,
+  FineTuningOptions,
+  TaskData,
+  check_head,
+  setting,
 )
 
 if TYPE_CHECKING:
