@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from bert_tf.errors import UserError
 from bert_tf.export import kinds
@@ -15,8 +17,8 @@ from bert_tf.model_dir import Given, describe
 from bert_tf.model_dir.head_kinds import PRETRAINING
 from bert_tf.serving import locate
 from bert_tf.serving.predict import BATCH_SIZE, decode, print_json_line, text_batches
+from bert_tf.trained_model import masks
 
-MASK = "[MASK]"
 TOP_K = 5
 
 
@@ -78,42 +80,19 @@ class MaskFiller:
     Raises:
       UserError: a text has no [MASK], or one that lies beyond the longest sequence.
     """
-    for text in texts:
-      if MASK.encode() not in text:
-        raise UserError(f"expected {MASK} in the text, found {decode(text)!r}")
+    lines = [decode(text) for text in texts]
+    masks.check_has_masks(lines)
     outputs = {name: value.numpy() for name, value in self._fill(texts).items()}
-    results = []
-    for i, text in enumerate(texts):
-      count = text.count(MASK.encode())
-      if int(outputs["num_masks"][i]) < count:
-        raise UserError(
-          f"expected every {MASK} within the model's longest sequence, found one beyond it in"
-          f" {decode(text[:60])!r}...; shorten the text"
-        )
-      masks = [
-        [
-          {"token": decode(token), "probability": float(probability)}
-          for token, probability in zip(
-            outputs["tokens"][i, j, : self._top_k].tolist(),
-            outputs["probabilities"][i, j, : self._top_k].tolist(),
-            strict=True,
-          )
-        ]
-        for j in range(count)
-      ]
-      results.append({"text": decode(text), "masks": masks, "filled": _filled(text, masks)})
-    return results
+    return [masks.answer(line, self._words(outputs, row)) for row, line in enumerate(lines)]
 
-
-def _filled(text: bytes, masks: list[list[dict[str, Any]]]) -> str:
-  parts = decode(text).split(MASK)
-  result = parts[0]
-  for part, best in zip(parts[1:], masks, strict=True):
-    token = best[0]["token"]
-    # A piece that continues a word attaches to it.
-    joined = result.rstrip() + token[2:] if token.startswith("##") else result + token
-    result = joined + part
-  return result
+  def _words(self, outputs: Mapping[str, np.ndarray], row: int) -> list[list[tuple[str, float]]]:
+    """The best words for every mask of a text, and their probabilities."""
+    tokens, probabilities = outputs["tokens"][row], outputs["probabilities"][row]
+    found = []
+    for words, best in zip(tokens[: outputs["num_masks"][row]], probabilities, strict=False):
+      pairs = zip(words[: self._top_k].tolist(), best[: self._top_k].tolist(), strict=True)
+      found.append([(decode(word), probability) for word, probability in pairs])
+    return found
 
 
 def _exported(model: str, top_k: int):

@@ -58,9 +58,9 @@ def _check_free(directory: str, overwrite: bool) -> None:
   if not os.path.lexists(directory):
     return
   found = sorted(os.listdir(directory)) if os.path.isdir(directory) else [directory]
+  if overwrite:
+    found = [name for name in found if name not in _FILES]
   if not found:
-    return
-  if overwrite and set(found) <= _FILES:
     return
   remedy = "give another path" if overwrite else "give another path, or overwrite=True"
   raise UserError(f"{directory}: expected a new or empty directory, found {found[0]}; {remedy}")
