@@ -8,8 +8,10 @@ the score of [CLS], "no answer" (BERT paper, sections 4.2 and 4.3). Results equa
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -212,10 +214,11 @@ def _null_span(windows: Sequence[WindowLogits]) -> _Span:
 
 
 def _softmax(scores: Sequence[float]) -> list[float]:
-  """Probabilities in double precision, summed from left to right."""
+  """Probabilities in double precision, summed from left to right as the original does."""
   highest = max(scores)
   exponentials = [math.exp(score - highest) for score in scores]
-  total = sum(exponentials)
+  # Not by sum(), which since Python 3.12 makes up for rounding and ends in another last digit.
+  total = functools.reduce(operator.add, exponentials)
   return [value / total for value in exponentials]
 
 
