@@ -133,9 +133,9 @@ def test_schedule_is_the_original_s(golden):
   for case in json.loads((golden / "model" / "lr_schedule.json").read_text()):
     rate = LinearWarmupAndDecay(case["init_lr"], case["num_train_steps"], case["num_warmup_steps"])
     expected = case["lr_at_step"]
-    for step in (0, 1, case["num_train_steps"] // 2, case["num_train_steps"] - 2):
-      found = float(rate(step))
-      assert found == pytest.approx(expected[step + 1], abs=1e-6 * case["init_lr"])
+    found = [float(rate(step)) for step in range(min(len(expected), 50) - 1)]
+    # Update i is made with the rate of step i + 1.
+    np.testing.assert_allclose(found, expected[1 : len(found) + 1], rtol=1e-6, atol=1e-11)
 
 
 @pytest.mark.parametrize("numbers", [(-1.0, 10, 0), (1e-3, 0, 0), (float("nan"), 1, 0)])
