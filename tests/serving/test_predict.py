@@ -150,4 +150,4 @@ assert "tensorflow" not in sys.modules
     [sys.executable, "-c", script], capture_output=True, text=True, check=True
   )
   assert "expected an exported model" in result.stdout
-  assert "--bert_config_file: expected a file" in result.stdout
+  assert "`bert_config_file`: expected a file" in result.stdout
