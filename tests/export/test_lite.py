@@ -67,7 +67,7 @@ def test_lengths_of_signatures():
   assert signature_lengths((), 8) == [8]
   assert signature_lengths((48, 24), 64) == [24, 48, 64]
   for wrong in (0, 65):
-    with pytest.raises(UserError, match=rf"--lite_lengths.*max_seq_length \(64\), found {wrong}"):
+    with pytest.raises(UserError, match=rf"`lite_lengths`.*max_seq_length \(64\), found {wrong}"):
       signature_lengths((wrong,), 64)
 
 

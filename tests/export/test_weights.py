@@ -60,7 +60,8 @@ def test_an_encoder_without_pooler_gives_means(golden, config, tokens, tmp_path,
   found, expected = module.answers_to_text(text), whole.answers_to_text(text)
   assert set(found) == {"mean"} and set(expected) == {"mean", "pooled"}
   np.testing.assert_allclose(found["mean"], expected["mean"], atol=1e-6)
-  assert module.token_vectors(text, tf.constant([""]))["vectors"].shape[2:] == (1, 64)
+  vectors = module.token_vectors(text, tf.constant([""]))["vectors"]
+  assert vectors.shape[2:] == (1, config.hidden_size)
 
 
 @pytest.mark.parametrize(
