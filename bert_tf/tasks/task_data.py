@@ -198,10 +198,10 @@ def setting(name: str, given: T | None, known: T | None, default: T) -> T:
   """
   if given is not None:
     if known not in (None, given):
-      logging.warning("--%s=%s, where these weights were trained with %s", name, given, known)
+      logging.warning("`%s=%s`, where these weights were trained with %s", name, given, known)
     return given
   if known is None:
     return default
   if known != default:
-    logging.info("--%s=%s, as beside the weights", name, known)
+    logging.info("`%s=%s`, as beside the weights", name, known)
   return known

@@ -45,10 +45,10 @@ def test_sound_records_pass(write):
 @pytest.mark.parametrize(
   "changes, message",
   [
-    ({"input_ids": [1] * 16}, "expected 8 values in input_ids, found 16; pass --max_seq_length=16"),
+    ({"input_ids": [1] * 16}, "expected 8 values in input_ids, found 16; pass `max_seq_length=16`"),
     (
       {"masked_lm_ids": [1]},
-      "expected 2 values in masked_lm_ids, found 1; pass --max_predictions_per_seq=1",
+      "expected 2 values in masked_lm_ids, found 1; pass `max_predictions_per_seq=1`",
     ),
     ({"next_sentence_labels": []}, "expected 1 values in next_sentence_labels, found 0; create"),
     (

@@ -28,7 +28,7 @@ def test_globs_and_lists_keep_their_order(directory):
 @pytest.mark.parametrize(
   "patterns, message",
   [
-    ("none*.txt", r"--input_file: expected files that match 'none\*\.txt', found nothing"),
+    ("none*.txt", r"`input_file`: expected files that match 'none\*\.txt', found nothing"),
     ("a.txt,nothing", "expected a file at 'nothing'"),
     ("", "expected a file, a glob"),
     (" , ", "expected a file, a glob"),

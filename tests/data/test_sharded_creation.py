@@ -286,7 +286,7 @@ def test_the_text_is_described_whatever_the_workers(text, job, tmp_path, caplog)
     described[0],
   )
   assert re.match(
-    r"Made [0-9,]+ sequences of .* were cut at --max_seq_length=64 and lost [0-9.]+% of all",
+    r"Made [0-9,]+ sequences of .* were cut at `max_seq_length=64` and lost [0-9.]+% of all",
     described[1],
   )
 

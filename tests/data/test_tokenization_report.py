@@ -21,7 +21,7 @@ def test_counts_by_hand():
   assert report == TokenizationReport(texts=3, pieces=10, unknown=3, empty=1, cut=1, lost=2)
   assert report.summary("lines", "--max_seq_length=6") == (
     "3 lines of 10 pieces; 30.0% of the pieces are [UNK]; 1 lines have no piece; 1 lines (33.3%)"
-    " were cut at --max_seq_length=6 and lost 20.0% of all pieces"
+    " were cut at `max_seq_length=6` and lost 20.0% of all pieces"
   )
   both = TokenizationReport()
   both += report
@@ -45,7 +45,7 @@ def test_much_that_is_unknown_is_warned_about(caplog, unknown, warned):
   with caplog.at_level(logging.INFO):
     TokenizationReport(1, 100, unknown).log("train.tsv")
   assert f"train.tsv: 1 texts of 100 pieces; {unknown}.0% of the pieces are [UNK]" in caplog.text
-  assert ("are vocabulary and --do_lower_case" in caplog.text) == warned
+  assert ("are vocabulary and `do_lower_case`" in caplog.text) == warned
 
 
 @pytest.fixture
@@ -91,8 +91,8 @@ def test_one_paragraph_a_line(create):
 
 def test_lines_that_no_sequence_can_hold(create):
   said = create(("the clock " * 50 + "\n") * 3 + "\n" + f"{SENTENCE}\n")
-  assert "75.0% of the lines have more pieces than a sequence of --max_seq_length=64" in said
-  assert "were cut at --max_seq_length=64" in said
+  assert "75.0% of the lines have more pieces than a sequence of `max_seq_length=64`" in said
+  assert "were cut at `max_seq_length=64`" in said
 
 
 def test_text_in_another_language(create):

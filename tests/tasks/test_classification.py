@@ -214,7 +214,7 @@ def test_what_is_no_number_is_refused(tmp_path, number):
 def test_numbers_as_labels_are_pointed_out(tmp_path, caplog):
   processor = table(tmp_path, "train.tsv", "text\tlabel\na\t1.5\nb\t2.0\n")
   assert processor.labels() == ["1.5", "2.0"]
-  assert "--task_type=regression" in caplog.text
+  assert "`task_type=regression`" in caplog.text
 
 
 def test_long_lists_of_labels_are_cut(tmp_path):

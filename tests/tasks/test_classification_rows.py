@@ -128,7 +128,7 @@ def table(tmp_path, name, text, **options):
     (
       "a\t1\nb\t0\nc\t1\n",
       {"text_column": "0", "label_column": "1", "header": True},
-      "line 1 is left out as names of columns (--header), but holds a label, '1'",
+      "line 1 is left out as names of columns (`header`), but holds a label, '1'",
     ),
     (
       "text\tlabel\nb\t0\nc\t1\nd\t0\ne\t1\n",
@@ -221,9 +221,9 @@ def test_columns_of_labels_by_number(tmp_path):
   processor = table(tmp_path, "train.tsv", text, labels=("toxic", "obscene"), **options)
   encoder = LabelEncoder(processor)
   assert [encoder.encode(e) for e in processor.examples("train")] == [[1.0, 0.0], [0.0, 1.0]]
-  with pytest.raises(UserError, match=r"--label_column=1,2: expected names for these columns"):
+  with pytest.raises(UserError, match=r"`label_column=1,2`: expected names for these columns"):
     table(tmp_path, "train.tsv", text, **options)
-  with pytest.raises(UserError, match=r"--label_column: expected 3 columns"):
+  with pytest.raises(UserError, match=r"`label_column`: expected 3 columns"):
     table(tmp_path, "train.tsv", text, labels=("a", "b", "c"), **options)
 
 
@@ -241,7 +241,7 @@ def test_columns_of_labels_keep_the_order_of_the_training(tmp_path):
     ("text,toxic\na,1\n", {}, "expected a column 'obscene', found 'text', 'toxic' in line 1"),
     ("text,toxic,obscene\na,1,\n", {}, "line 2: expected 0 or 1 for the label 'obscene', found ''"),
     ("text,toxic,obscene\na,2,0\n", {}, "line 2: expected 0 or 1 for the label 'toxic', found '2'"),
-    ("text,toxic,obscene\na,1,0\n", {"label_separator": "x"}, "--label_separator: expected what"),
+    ("text,toxic,obscene\na,1,0\n", {"label_separator": "x"}, "`label_separator`: expected what"),
     (
       "text,toxic,obscene\na,1,0\nb,0,0\n",
       {"label_column": "toxic"},
@@ -309,10 +309,10 @@ def test_no_directory_is_needed_where_files_are_named(tmp_path):
   files = {split: str(tmp_path / f"{split}.tsv") for split in ("train", "dev")}
   processor = create_processor("table", None, TableOptions(files=files))
   assert len(processor.examples("dev")) == len(processor.examples("train")) == 2
-  with pytest.raises(UserError, match=r"--data_dir: expected a directory .* or name .*--test_file"):
+  with pytest.raises(UserError, match=r"`data_dir`: expected a directory .* or name .*`test_file`"):
     processor.examples("test")
   for name, options in (("table", TableOptions()), ("mrpc", TableOptions(files=files))):
-    with pytest.raises(UserError, match="--data_dir: expected a directory, found none"):
+    with pytest.raises(UserError, match="`data_dir`: expected a directory, found none"):
       create_processor(name, None, options)
 
 
@@ -329,9 +329,9 @@ def test_what_is_cut_and_unknown_is_counted(golden, tmp_path):
 @pytest.mark.parametrize(
   ("values", "options", "message"),
   [
-    ('"id": null', {"id_column": "id"}, "expected a name for --id_column, found None"),
-    ('"id": ["a"]', {"id_column": "id"}, r"expected a name for --id_column, found \['a'\]"),
-    ('"id": true', {"id_column": "id"}, "expected a name for --id_column, found True"),
+    ('"id": null', {"id_column": "id"}, "expected a name for `id_column`, found None"),
+    ('"id": ["a"]', {"id_column": "id"}, r"expected a name for `id_column`, found \['a'\]"),
+    ('"id": true', {"id_column": "id"}, "expected a name for `id_column`, found True"),
     ('"pair": null', {"text_pair_column": "pair"}, "expected a text, found None"),
     ('"pair": 7', {"text_pair_column": "pair"}, "expected a text, found 7"),
   ],

@@ -114,6 +114,7 @@ def test_a_run_leaves_all_that_belongs_to_its_weights(trained, kind):
   if kind == "squad":
     assert about.settings == {
       "doc_stride": 16, "max_query_length": 12, "version_2_with_negative": False,
+      "dynamic_padding": False,
       "n_best_size": 20, "max_answer_length": 30, "null_score_diff_threshold": 0.0,
     }  # fmt: skip
   assert not list((trained / kind).glob("label_map.json"))

@@ -109,10 +109,10 @@ def test_records(tokenizer):
 
 
 def test_what_is_refused(tokenizer):
-  with pytest.raises(UserError, match="--max_seq_length: expected at least 3"):
+  with pytest.raises(UserError, match="`max_seq_length`: expected at least 3"):
     SentenceEncoder(tokenizer, LABELS, 2)
   for stride in (0, 7):
-    with pytest.raises(UserError, match=f"--doc_stride: expected 1 to 6 .* found {stride}"):
+    with pytest.raises(UserError, match=f"`doc_stride`: expected 1 to 6 .* found {stride}"):
       SentenceEncoder(tokenizer, LABELS, 8, stride)
   encoder = SentenceEncoder(tokenizer, LABELS, 8)
   with pytest.raises(UserError, match=r"train.txt: line 8: expected a tag of O, .*found 'B-PER'"):

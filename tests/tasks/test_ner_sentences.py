@@ -94,9 +94,9 @@ def test_bad_lines_are_named(content, message, tmp_path):
 
 def test_bad_columns_are_named(tmp_path):
   path = write(tmp_path / "train.txt", "Anna O\n")
-  with pytest.raises(UserError, match=r"line 1: expected a column 2 \(--token_column.*found 2"):
+  with pytest.raises(UserError, match=r"line 1: expected a column 2 \(`token_column`.*found 2"):
     read_sentences(path, Columns(token=2))
-  with pytest.raises(UserError, match=r"expected a column -3 \(--label_column"):
+  with pytest.raises(UserError, match=r"expected a column -3 \(`label_column`"):
     read_sentences(path, Columns(label=-3))
   with pytest.raises(UserError, match=r"found both in one column"):
     read_sentences(path, Columns(label=0))
@@ -125,10 +125,10 @@ def test_files_that_are_not_found(tmp_path):
     find_file(str(tmp_path), "dev")
   for name in ("a.train", "b.train"):
     write(tmp_path / name, "x O\n")
-  with pytest.raises(UserError, match=r"found a.train, b.train; name it with --train_file"):
+  with pytest.raises(UserError, match=r"found a.train, b.train; name it with `train_file`"):
     find_file(str(tmp_path), "train")
   assert find_file(str(tmp_path), "train", "b.train") == str(tmp_path / "b.train")
-  with pytest.raises(UserError, match="--data_dir: expected a directory, found none"):
+  with pytest.raises(UserError, match="`data_dir`: expected a directory, found none"):
     find_file(None, "test")
   with pytest.raises(UserError, match="found nothing at '/nothing'"):
     find_file("/nothing", "test")

@@ -112,7 +112,7 @@ def test_questions_without_answer(tmp_path):
     ("q1", False, 1), ("q3", False, 1), ("q2", True, -1),
   ]  # fmt: skip
   for is_training in (True, False):
-    with pytest.raises(UserError, match=r"question 'q2'.*pass --version_2_with_negative=True"):
+    with pytest.raises(UserError, match=r"question 'q2'.*pass `version_2_with_negative=True`"):
       read_squad_examples(path, is_training)
 
 

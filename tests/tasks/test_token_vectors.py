@@ -150,17 +150,17 @@ def test_what_is_cut_and_unknown_is_counted(golden):
 
 
 def test_bad_input(tmp_path, golden):
-  with pytest.raises(UserError, match=r"--input_file: .*nothing\.txt"):
+  with pytest.raises(UserError, match=r"`input_file`: .*nothing\.txt"):
     next(token_vectors.read_examples(str(tmp_path / "nothing.txt")))
   (tmp_path / "latin1.txt").write_bytes("fine\ncafé\n".encode("latin-1"))
   with pytest.raises(UserError, match=r"latin1\.txt: line 2: expected UTF-8"):
     list(token_vectors.read_examples(str(tmp_path / "latin1.txt")))
-  with pytest.raises(UserError, match="--max_seq_length of at least 3"):
+  with pytest.raises(UserError, match="`max_seq_length` of at least 3"):
     next(features_of(golden, 2))
-  with pytest.raises(UserError, match=r"--layers: expected layers from -2 to 1 .* found -3"):
+  with pytest.raises(UserError, match=r"`layers`: expected layers from -2 to 1 .* found -3"):
     token_vectors.parse_layers("-1,-2,-3,-4", 2)
   with pytest.raises(UserError, match="found 2 in"):
     token_vectors.parse_layers("2", 2)
-  with pytest.raises(UserError, match="--layers: expected integers"):
+  with pytest.raises(UserError, match="`layers`: expected integers"):
     token_vectors.parse_layers("-1,last", 2)
   assert token_vectors.parse_layers("-1, 0", 2) == [-1, 0]
