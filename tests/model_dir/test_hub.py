@@ -11,6 +11,7 @@ import pytest
 from hub_server import Hub
 
 from bert_tf import checkpoints
+from bert_tf.model_dir import describe
 
 ID = "hf://acme/bert"
 
@@ -57,7 +58,7 @@ def test_fetches_what_a_bert_needs_and_loads_it(hub, fetch, golden):
   assert sorted(os.listdir(directory)) == ["config.json", "model.safetensors", "vocab.txt"]
   from bert_tf.modeling import BertModel
 
-  model = BertModel(checkpoints.read_config(directory))
+  model = BertModel(describe(directory).config)
   assert not checkpoints.load(model, directory).unexpected
   same = checkpoints.formats.open_checkpoint(str(golden / "formats" / "huggingface" / "BertModel"))
   name = "bert/pooler/dense/bias"
