@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hub_server import Hub
 
-from bert_tf import checkpoints
+from bert_tf import checkpoints, names
+from bert_tf.model_dir import describe
 
 ID = "hf://acme/bert"
 
@@ -57,11 +58,11 @@ def test_fetches_what_a_bert_needs_and_loads_it(hub, fetch, golden):
   assert sorted(os.listdir(directory)) == ["config.json", "model.safetensors", "vocab.txt"]
   from bert_tf.modeling import BertModel
 
-  model = BertModel(checkpoints.read_config(directory))
+  model = BertModel(describe(directory).config)
   assert not checkpoints.load(model, directory).unexpected
   same = checkpoints.formats.open_checkpoint(str(golden / "formats" / "huggingface" / "BertModel"))
   name = "bert/pooler/dense/bias"
-  np.testing.assert_array_equal(checkpoints.names.named_variables(model)[name], same.read(name))
+  np.testing.assert_array_equal(names.named_variables(model)[name], same.read(name))
   # The second time nothing but the revision is asked for, and offline nothing at all.
   asked = len([r for r in hub.requests if "/resolve/" in r[1]])
   assert fetch() == f"done {directory}"
