@@ -19,7 +19,7 @@ def test_counts_by_hand():
   report.add_tokens([["a", "[UNK]", "[UNK]", "b", "c", "d"]], 4)
   report.add_tokens([[], []], 0)
   assert report == TokenizationReport(texts=3, pieces=10, unknown=3, empty=1, cut=1, lost=2)
-  assert report.summary("lines", "--max_seq_length=6") == (
+  assert report.summary("lines", "`max_seq_length=6`") == (
     "3 lines of 10 pieces; 30.0% of the pieces are [UNK]; 1 lines have no piece; 1 lines (33.3%)"
     " were cut at `max_seq_length=6` and lost 20.0% of all pieces"
   )
@@ -91,7 +91,7 @@ def test_one_paragraph_a_line(create):
 
 def test_lines_that_no_sequence_can_hold(create):
   said = create(("the clock " * 50 + "\n") * 3 + "\n" + f"{SENTENCE}\n")
-  assert "75.0% of the lines have more pieces than a sequence of `max_seq_length=64`" in said
+  assert "75.0% of the lines have more pieces than a sequence of `max_seq_length`=64" in said
   assert "were cut at `max_seq_length=64`" in said
 
 

@@ -183,7 +183,7 @@ class _Row:
     index = column + self._width * (column < 0)
     if not 0 <= index < self._width:
       raise UserError(
-        f"{self._path}: line {self._first}: expected a column {column} (--{flag}, from 0 at the"
+        f"{self._path}: line {self._first}: expected a column {column} (`{flag}`, from 0 at the"
         f" left or -1 at the right), found {self._width}"
       )
     return index
