@@ -196,7 +196,7 @@ def test_a_single_document_is_warned_about(tokenizers, tmp_path, caplog):
 def test_too_few_predictions_are_warned_about(caplog):
   with caplog.at_level(logging.WARNING):
     in_memory_creation.warn_about_predictions(InstanceOptions(max_seq_length=512))
-  assert "--max_predictions_per_seq=77" in caplog.text
+  assert "`max_predictions_per_seq`=77" in caplog.text
   caplog.clear()
   in_memory_creation.warn_about_predictions(InstanceOptions())
   assert not caplog.text
