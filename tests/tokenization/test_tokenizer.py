@@ -167,7 +167,7 @@ GOOGLE = "/models/{}/bert_model.ckpt"
 )
 def test_case_is_known_from_google_names(name, lower):
   validate_case_matches_checkpoint(lower, GOOGLE.format(name))
-  with pytest.raises(UserError, match=f"pass --do_lower_case={lower}"):
+  with pytest.raises(UserError, match=f"pass `do_lower_case={lower}`"):
     validate_case_matches_checkpoint(not lower, GOOGLE.format(name))
 
 
