@@ -63,6 +63,7 @@ def model_flags(golden, tmp_path, **more):
   }
 
 
+@pytest.mark.long
 def test_the_best_classifier_is_served_as_it_predicts(root, golden, tmp_path):
   texts = ["red house", "the blue house", "green", "a red one", "blue, blue", "old green river"] * 8
   pairs = [f"{number} words" for number in range(len(texts))]
@@ -151,6 +152,7 @@ def test_an_export_of_a_run_answers_with_its_settings(golden, tmp_path, version,
   )
 
 
+@pytest.mark.long
 def test_a_pretrained_model_is_served(root, golden, tmp_path):
   with (
     gzip.open(golden / "pretrain" / "uncased_seed12345.jsonl.gz", "rt") as lines,

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 
 def free_ports(count: int) -> list[int]:
   sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -17,6 +19,7 @@ def free_ports(count: int) -> list[int]:
   return ports
 
 
+@pytest.mark.long
 def test_two_workers_fine_tune_and_one_of_them_writes(root, golden, tmp_path):
   table = tmp_path / "train.tsv"
   rows = [f"the quick fox {i}\t{i % 2}" for i in range(12)]

@@ -174,6 +174,7 @@ def run(command: list[str], place, root, **more) -> None:
   assert ended.returncode == 0, ended.stdout[-1500:] + ended.stderr[-3000:]
 
 
+@pytest.mark.long
 def test_python_blocks_run(place, root):
   """All of them in one process, page by page; those of one page build on each other."""
   run(

@@ -14,6 +14,9 @@ import tensorflow as tf
 from bert_tf.export.samples import TEXTS
 from bert_tf.serving import locate
 
+# All kinds are exported once more, which takes minutes.
+pytestmark = pytest.mark.long
+
 # Prints, for every saved model, the operations of its graph and functions that TensorFlow lacks
 # without tensorflow_text.
 _FOREIGN_OPS = """

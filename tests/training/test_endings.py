@@ -135,6 +135,7 @@ def train_two_shapes(directory: str) -> None:
     train(f"{directory}/{number}", "mirrored", {"num_train_steps": 2}, config)
 
 
+@pytest.mark.long
 def test_two_mirrored_trainings_of_different_shapes_in_one_process(tmp_path):
   assert finish(in_process(train_two_shapes, str(tmp_path)), 180) == 0, log_of(tmp_path / "1")
   assert all(weights_of(tmp_path / str(number))["global_step"] == 2 for number in range(3))
