@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from bert_tf.data import in_memory_creation, records, sharded_creation
+from bert_tf.data import in_memory_creation, records, shard_plan, sharded_creation
 from bert_tf.data.documents import Document
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.errors import UserError
@@ -69,11 +69,9 @@ def test_names(reference):
     *(f"x-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)),
     "x.tfrecord.plan.json",
   }
-  assert (
-    sharded_creation.shard_path("a.b/x.tfrecord.gz", 3, 12) == "a.b/x-00003-of-00012.tfrecord.gz"
-  )
-  assert sharded_creation.shard_path("x", 3, 12) == "x-00003-of-00012"
-  assert sharded_creation.shard_path("wiki-2.1.rec", 3, 12) == "wiki-2.1-00003-of-00012.rec"
+  assert shard_plan.shard_path("a.b/x.tfrecord.gz", 3, 12) == "a.b/x-00003-of-00012.tfrecord.gz"
+  assert shard_plan.shard_path("x", 3, 12) == "x-00003-of-00012"
+  assert shard_plan.shard_path("wiki-2.1.rec", 3, 12) == "wiki-2.1-00003-of-00012.rec"
 
 
 def test_workers_do_not_change_the_records(text, job, reference, tmp_path):
@@ -232,7 +230,7 @@ def test_shards_overwrite_no_text(job, golden, tmp_path):
 
 def test_two_runs_on_one_output_are_refused(text, job, tmp_path):
   with (
-    sharded_creation._lock(str(tmp_path / "x.tfrecord")),
+    shard_plan.lock(str(tmp_path / "x.tfrecord")),
     pytest.raises(UserError, match="another run is writing the shards"),
   ):
     create(text, tmp_path, job)

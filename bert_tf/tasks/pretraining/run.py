@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from bert_tf import model_dir
-from bert_tf.config import BertConfig
 from bert_tf.data import checks, records
 from bert_tf.data.input_files import input_files
 from bert_tf.errors import UserError
@@ -55,7 +54,8 @@ def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptio
     UserError: neither training nor evaluation is asked for, the config, the vocabulary or the
       records are wrong or do not fit each other.
   """
-  config = _check(flags, training)
+  about = _check(flags, training)
+  config = about.config
   _check_packing(flags, training, devices)
   train_files = input_files(flags.input_file)
   eval_files: Sequence[str] = train_files
@@ -66,14 +66,14 @@ def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptio
     checks.check_records(files, _spec(flags, files), limits=limits)
   for path in train_files:
     logging.info("Input: %s", path)
-  settings = _settings(flags, training, train_files)
+  settings = _settings(flags, about, train_files)
   if flags.do_train:
     run_config.check(config, training, devices, settings)
 
   import tensorflow as tf
 
   try:
-    _run(flags, config, (train_files, eval_files), settings, training, devices)
+    _run(flags, about, (train_files, eval_files), settings, training, devices)
   except tf.errors.OpError as error:
     every = sorted({*train_files, *eval_files})
     if found := checks.find_record_error(every, _spec(flags, every), limits):
@@ -81,8 +81,9 @@ def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptio
     raise
 
 
-def _check(flags: PretrainingFlags, training: TrainingOptions) -> BertConfig:
-  """Checks what can be checked without the records; returns the model's configuration."""
+def _check(flags: PretrainingFlags, training: TrainingOptions) -> Description:
+  """Checks what can be checked without the records; returns what belongs to the
+  weights."""
   if not flags.do_train and not flags.do_eval:
     raise UserError("expected `do_train` or `do_eval`, found neither; give at least one")
   if flags.dynamic_masking and not flags.vocab_file:
@@ -94,11 +95,11 @@ def _check(flags: PretrainingFlags, training: TrainingOptions) -> BertConfig:
       "expected `masked_lm_prob` between 0 and 1 and `max_ngram` of at least 1, found"
       f" {flags.masked_lm_prob} and {flags.max_ngram}"
     )
-  config = describe(flags, training).config
-  config.check_sequence_length(flags.max_seq_length)
+  about = describe(flags, training)
+  about.config.check_sequence_length(flags.max_seq_length)
   if flags.do_train:
-    feasibility.check_memory(config)
-  return config
+    feasibility.check_memory(about.config)
+  return about
 
 
 def describe(flags: PretrainingFlags, training: TrainingOptions) -> Description:
@@ -148,7 +149,7 @@ def _spec(flags: PretrainingFlags, files: Sequence[str]) -> records.FeatureSpec:
 
 def _run(
   flags: PretrainingFlags,
-  config: BertConfig,
+  about: Description,
   files: tuple[Sequence[str], Sequence[str]],
   settings: dict[str, Any],
   training: TrainingOptions,
@@ -160,7 +161,7 @@ def _run(
   train_files, eval_files = files
   masking = _masking(flags)
   task = PretrainingTask(
-    config,
+    about.config,
     Source(train_files, _spec(flags, train_files), masking, flags.pack_sequences),
     Source(eval_files, _spec(flags, eval_files), masking),
     eval_batch_size=flags.eval_batch_size,
@@ -169,24 +170,23 @@ def _run(
     settings=settings,
   )
   if flags.do_train:
-    start = run_config.check(config, training, devices, settings)
+    start = run_config.check(about.config, training, devices, settings)
     writes = cluster.is_chief(devices) and not training.dry_run
     if writes and (start.step or 0) < training.num_train_steps:
-      model_dir.write(training.output_dir, describe(flags, training))
+      model_dir.write(training.output_dir, about)
     loop.train(task, training, devices)
   if flags.do_eval and not training.dry_run and cluster.is_chief(devices):
     _evaluate(task, training, devices)
 
 
 def _settings(
-  flags: PretrainingFlags, training: TrainingOptions, train_files: Sequence[str]
+  flags: PretrainingFlags, about: Description, train_files: Sequence[str]
 ) -> dict[str, Any]:
   """What makes a run another one if it changes, see `training.run_config`."""
   names = ["max_seq_length", "max_predictions_per_seq", "dynamic_masking", "pack_sequences"]
   if flags.dynamic_masking:
     names += ["masked_lm_prob", "do_whole_word_mask", "max_ngram"]
   settings = {name: getattr(flags, name) for name in names}
-  about = describe(flags, training)
   if about.tokens:
     settings["vocabulary"] = run_config.digest(about.tokens)
     settings["do_lower_case"] = about.tokenizer.do_lower_case
