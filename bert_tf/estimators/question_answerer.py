@@ -14,7 +14,7 @@ from absl import logging
 from bert_tf.errors import UserError
 from bert_tf.estimators.base import BertEstimator, columns_of, two
 from bert_tf.files import atomic_writer
-from bert_tf.tasks.squad import evaluation
+from bert_tf.tasks.squad import character_scores, evaluation, scores
 from bert_tf.tasks.squad.data import SquadData, SquadOptions
 from bert_tf.trained_model import inputs
 
@@ -44,6 +44,8 @@ class BertQuestionAnswerer(BertEstimator):
     version_2_with_negative: whether a question may have no answer; None: as in the training data,
       where "" says so.
     null_score_diff_threshold: no answer is predicted if its score is ahead by more than this.
+    answer_offsets: whether answers are taken by character offsets; None: in contexts written
+      without spaces between words.
 
   Attributes:
     trained_: the model, see `bert_tf.load`.
@@ -56,6 +58,7 @@ class BertQuestionAnswerer(BertEstimator):
   max_answer_length: int = 30
   version_2_with_negative: bool | None = None
   null_score_diff_threshold: float = 0.0
+  answer_offsets: bool | None = None
 
   def fit(self, X: Any, y: Any = None, validation_data: Any = None) -> Self:
     """Fine-tunes the checkpoint.
@@ -90,6 +93,7 @@ class BertQuestionAnswerer(BertEstimator):
         self.max_answer_length,
         negative,
         self.null_score_diff_threshold,
+        answer_offsets=self.answer_offsets,
       )
       return SquadData(options, run, weights)
 
@@ -104,11 +108,17 @@ class BertQuestionAnswerer(BertEstimator):
     return np.array([prediction.text for prediction in found], dtype=object)
 
   def score(self, X: Any, y: Any) -> float:
-    """The mean F1 of the answers' words, from 0 to 1, as SQuAD's scorer counts them."""
-    truth = evaluation.right_answers(_squad(X, y)) or {}
+    """The mean F1 of the answers' words, from 0 to 1, as SQuAD's scorer counts them.
+
+    Of Chinese it is that of characters, as CMRC's does.
+    """
+    squad = _squad(X, y)
+    truth = evaluation.right_answers(squad) or {}
     texts = dict(zip(truth, self.predict(X).tolist(), strict=True))
     if any(not any(answers) for answers in truth.values()):
       return evaluation.evaluate_v2(truth, texts, dict.fromkeys(texts, 0.0))["f1"] / 100
+    if scores.is_chinese_set(squad):
+      return character_scores.evaluate(truth, texts)["f1"] / 100
     return evaluation.evaluate_v1(truth, texts)["f1"] / 100
 
 

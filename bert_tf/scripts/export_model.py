@@ -54,6 +54,7 @@ define_integer("n_best_size", 20, _AS_RUN, least=1)
 define_integer("max_answer_length", 30, _AS_RUN, least=1)
 flags.DEFINE_bool("version_2_with_negative", False, _AS_RUN)
 define_float("null_score_diff_threshold", 0.0, _AS_RUN, least=-1e18)
+flags.DEFINE_bool("answer_offsets", None, _AS_RUN)
 define_integer("top_k", 10, "Words to give for every mask (task pretraining).", least=1)
 flags.DEFINE_list("layers", ["-1"], "Layers to give vectors of, -1 for the last (task encoder).")
 flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of the matrix products.")
@@ -111,7 +112,7 @@ def _numbers(flag: str) -> tuple[int, ...]:
 # Of run_squad.py.
 _SETTINGS = (
   "doc_stride", "max_query_length", "n_best_size", "max_answer_length", "version_2_with_negative",
-  "null_score_diff_threshold",
+  "null_score_diff_threshold", "answer_offsets",
 )  # fmt: skip
 
 

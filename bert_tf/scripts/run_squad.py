@@ -9,6 +9,8 @@ from absl import flags
 from bert_tf.scripts import fine_tuning_flags, training_flags
 from bert_tf.scripts.option_flags import define_float, define_integer
 from bert_tf.tasks.squad.data import SquadData, SquadOptions
+from bert_tf.tasks.squad.scores import METRICS
+from bert_tf.tasks.squad.training_answers import TRAIN_ANSWERS
 
 FLAGS = flags.FLAGS
 
@@ -44,6 +46,26 @@ flags.DEFINE_bool(
   " Answers are the same or better: positions of padding no longer take places among the"
   " n_best_size candidates.",
 )
+flags.DEFINE_bool(
+  "answer_offsets",
+  None,
+  "Take answers out of the context by the characters that their pieces come from, and learn them"
+  " where answer_start says, rather than look for their letters among words. Default: in contexts"
+  " written without spaces between words, such as Chinese and Thai.",
+)
+flags.DEFINE_enum(
+  "train_answers",
+  None,
+  TRAIN_ANSWERS,
+  "What to learn of a question that has several answers. Default: the first where answers are taken"
+  " by offsets; otherwise several are refused.",
+)
+flags.DEFINE_enum(
+  "metric",
+  None,
+  METRICS,
+  "Scores: squad, or cmrc, those of CMRC 2018 and DRCD, by characters. Default: cmrc for Chinese.",
+)
 training_flags.define_training_flags()
 training_flags.define_device_flags()
 flags.adopt_module_key_flags(training_flags)
@@ -53,7 +75,7 @@ flags.adopt_module_key_flags(fine_tuning_flags)
 # What the weights were used with goes before the default.
 _SETTINGS = (
   "doc_stride", "max_query_length", "n_best_size", "max_answer_length", "version_2_with_negative",
-  "null_score_diff_threshold",
+  "null_score_diff_threshold", "answer_offsets",
 )  # fmt: skip
 
 
@@ -64,6 +86,8 @@ def main() -> None:
     FLAGS.predict_file,
     verbose_logging=FLAGS.verbose_logging,
     dynamic_padding=FLAGS.dynamic_padding,
+    train_answers=FLAGS.train_answers,
+    metric=FLAGS.metric,
     **{name: training_flags.said(name) for name in _SETTINGS},
   )
   # Positions of padding, which may take places among the n best, are there or not as in

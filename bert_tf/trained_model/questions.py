@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from bert_tf.model_dir import Description
-from bert_tf.tasks.squad.examples import SquadExample, words_of
+from bert_tf.tasks.squad.contexts import Context
+from bert_tf.tasks.squad.examples import question_about
 from bert_tf.tasks.squad.features import convert_examples_to_features
 from bert_tf.tasks.squad.predictions import (
   AnswerFinder,
@@ -34,9 +35,11 @@ def answer(
   settings = about.settings
   # A model that never said so has no longer question than leaves half of a window to the context.
   longest = settings.get("max_query_length", min(64, max_seq_length // 2))
-  words: dict[str, list[str]] = {}
+  names = {field.name for field in dataclasses.fields(PredictionOptions)} & set(settings)
+  prediction = PredictionOptions(**{n: settings[n] for n in names})
+  contexts = {text: Context(text or "", prediction.answer_offsets) for _, text in pairs}
   examples = [
-    SquadExample(str(i), question, words.setdefault(context or "", words_of(context or "")))
+    question_about(str(i), question, contexts[context])
     for i, (question, context) in enumerate(pairs)
   ]
   stride = settings.get("doc_stride", min(128, max_seq_length - longest - 3))
@@ -46,6 +49,5 @@ def answer(
   sequences = [InputFeatures(w.unique_id, [], w.input_ids, w.segment_ids) for w in windows]
   results = compute.run(sequences, "spans", computation.spans, batch_size)
   logits = [WindowLogits(w, *found) for w, found in zip(windows, results, strict=True)]
-  names = {field.name for field in dataclasses.fields(PredictionOptions)} & set(settings)
-  finder = AnswerFinder(tokenizer, PredictionOptions(**{n: settings[n] for n in names}))
+  finder = AnswerFinder(tokenizer, prediction)
   return [found for _, found in predictions_by_question(examples, logits, finder)]

@@ -74,37 +74,83 @@ def test_answers_equal_predictions_of_the_original(golden, config, tokenizer, ve
       assert " ".join(context[start:end].split()) == " ".join(text.decode().split())
 
 
+def random_logits(table):
+  """Logits that depend on the piece alone: many spans have the same text or score."""
+
+  def logits(features):
+    rows = tf.gather(tf.constant(table), features["input_ids"])
+    return {"start_logits": rows[:, :, 0], "end_logits": rows[:, :, 1]}
+
+  return logits
+
+
+def assert_equals_python(module, logits, asked, contexts):
+  """Answers, n best and their places are those of run_squad.py's code."""
+  module.answer_text = logits
+  found = tf.function(module.answer_questions, autograph=False)(
+    tf.constant(asked), tf.constant(contexts)
+  )
+  for i, pair in enumerate(zip(asked, contexts, strict=True)):
+    expected = answer(
+      lambda f: {k: v.numpy() for k, v in logits(f).items()},
+      module.text,
+      pair,
+      QuestionOptions(STRIDE, QUERY, module._prediction),
+    )
+    count = int(found["num_answers"][i])
+    texts = [text.decode() for text in found["answers"][i, :count].numpy()]
+    assert texts == [one.text for one in expected.nbest]
+    for side in ("start", "end"):
+      places = [getattr(one, side) for one in expected.nbest]
+      assert found[f"{side}s"][i, :count].numpy().tolist() == [
+        -1 if place is None else place for place in places
+      ], pair
+    np.testing.assert_allclose(
+      found["probabilities"][i, :count], [a.probability for a in expected.nbest], atol=1e-6
+    )
+    assert found["answer"][i].numpy().decode() == expected.text
+    assert int(found["start"][i]) == (-1 if expected.start is None else expected.start)
+
+
 def test_nbest_equals_the_python_finder_on_every_question(golden, config, tokenizer):
   """Without padding, and with random logits, which give many spans the same text or score."""
   module = module_for(golden, config, tokenizer, True, static=False)
   draw = np.random.default_rng(3)
-  tables = [(draw.integers(-16, 16, [1200, 2]) / 4).astype(np.float32) for _ in range(2)]
-  for table in tables:
+  for _ in range(2):
+    table = (draw.integers(-16, 16, [1200, 2]) / 4).astype(np.float32)
+    _, asked, contexts = zip(*questions(golden, "v2")[::3], strict=True)
+    assert_equals_python(module, random_logits(table), asked, contexts)
 
-    def logits(features, table=table):
-      rows = tf.gather(tf.constant(table), features["input_ids"])
-      return {"start_logits": rows[:, :, 0], "end_logits": rows[:, :, 1]}
+
+@pytest.mark.parametrize("answer_offsets", [None, True, False])
+def test_places_of_awkward_lines_equal_those_of_python(golden, config, tokenizer, answer_offsets):
+  """By default a line decides for itself whether its answers are taken by offsets."""
+  module = module_for(golden, config, tokenizer, static=False, answer_offsets=answer_offsets)
+  lines = json.loads((golden / "tokenization_lines.json").read_text(encoding="utf-8"))
+  lines = [line for line in lines if len(line) < 300][:: 5 if answer_offsets is not None else 2]
+  contexts = ["門開著，燈亮著。“門”開著，窗關著。", "a 中文 b", *lines]
+  table = np.random.default_rng(5).normal(size=[1200, 2]).astype(np.float32)
+  # Lone surrogates cannot be sent.
+  contexts = [c for c in contexts if not any(0xD800 <= ord(x) < 0xE000 for x in c)]
+  assert_equals_python(module, random_logits(table), ["什么?"] * len(contexts), contexts)
+
+
+def test_the_place_is_where_the_model_chose(golden, config, tokenizer):
+  context = "the moon, the moon and the moon."
+  for wanted, answer_offsets in ((4, None), (14, False), (27, None), (14, True)):
+    module = module_for(golden, config, tokenizer, static=False, answer_offsets=answer_offsets)
+    _, starts, _ = tokenizer.tokenize_with_offsets(tf.constant([context]))
+    piece = starts[0].numpy().tolist().index(wanted)
+
+    def logits(features, place=2 + piece):
+      row = tf.one_hot(tf.fill(tf.shape(features["input_ids"])[:1], place),
+                       tf.shape(features["input_ids"])[1]) * 9.0  # fmt: skip
+      return {"start_logits": row, "end_logits": row}
 
     module.answer_text = logits
-    rows = questions(golden, "v2")[::3]
-    _, asked, contexts = zip(*rows, strict=True)
-    found = tf.function(module.answer_questions, autograph=False)(
-      tf.constant(asked), tf.constant(contexts)
-    )
-    for i, pair in enumerate(zip(asked, contexts, strict=True)):
-      expected = answer(
-        lambda f: {k: v.numpy() for k, v in logits(f).items()},
-        module.text,
-        pair,
-        QuestionOptions(STRIDE, QUERY, module._prediction),
-      )
-      count = int(found["num_answers"][i])
-      texts = [text.decode() for text in found["answers"][i, :count].numpy()]
-      assert texts == [one.text for one in expected.nbest]
-      np.testing.assert_allclose(
-        found["probabilities"][i, :count], [a.probability for a in expected.nbest], atol=1e-6
-      )
-      assert found["answer"][i].numpy().decode() == expected.text
+    found = tf.function(module.answer_questions, autograph=False)([""], [context])
+    text = context[wanted : int(found["end"][0])]
+    assert int(found["start"][0]) == wanted and found["answer"][0].numpy().decode() == text
 
 
 def test_empty_contexts_and_batches(golden, config, tokenizer):
@@ -119,7 +165,7 @@ def test_empty_contexts_and_batches(golden, config, tokenizer):
 def test_words_are_split_as_the_original_reads_contexts(golden, tokenizer):
   text = "\t Ada\u00a0L.\u202fwrote\r\n it\u3000there "
   context = question_context.read_context(
-    tf.constant(["", text, "x"]), tokenizer, tokenizer.basic_tokens
+    tf.constant(["", text, "x"]), tokenizer.tokenize_with_offsets, tokenizer.basic_tokens
   )
   words = [word.decode() for word in context.words.numpy()]
   assert words == ["Ada\u00a0L.", "wrote", "it\u3000there", "x"]

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from bert_tf.tasks.squad import evaluation
-from bert_tf.tasks.squad.examples import load_squad
+from bert_tf.tasks.squad.layouts import load_squad
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 
 from bert_tf.errors import UserError
 from bert_tf.tasks.squad import evaluation
-from bert_tf.tasks.squad.examples import load_squad, read_squad_examples
+from bert_tf.tasks.squad.examples import read_squad_examples
+from bert_tf.tasks.squad.layouts import load_squad
 
 
 def write(path, squad):

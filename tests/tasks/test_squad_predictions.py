@@ -229,7 +229,8 @@ def test_answers_are_parts_of_real_contexts(real_data, squad, vocab, do_lower_ca
   finder = AnswerFinder(tokenizer, PredictionOptions(max_answer_length=60))
   shorter = 0
   for example, prediction in predictions_by_question(examples, logits, finder):
-    context = " ".join(example.doc_tokens)
+    # Answers by offsets are written as in the text, others as words with single spaces.
+    context = example.context.text if example.by_offsets else " ".join(example.doc_tokens)
     assert [a.text for a in prediction.nbest if a.text not in context] in ([], ["empty"])
     shorter += len(prediction.text) < len(context) / 2
   assert shorter > 0.9 * len(examples)

@@ -63,13 +63,16 @@ class QuestionModule(TextModule):
 
     Returns:
       `answer`, string [B], "" for no answer; its `start` and `end` (exclusive) in the context, in
-      characters, or -1; its `probability`; `no_answer_score`, the score of "no answer" minus
+      characters, or -1: where the model chose it, which need not be the first place where its text
+      occurs; its `probability`; `no_answer_score`, the score of "no answer" minus
       that of the best answer. And the n best: `answers`, `probabilities`, `starts`, `ends`,
       [B, K], of which `num_answers`, int32 [B], count.
     """
     ids = self.tokenize(question)
     ids = head(ids, tf.minimum(ids.row_lengths(), self._max_query_length))
-    document = question_context.read_context(context, self.tokenize, self.tokenizer.basic_tokens)
+    document = question_context.read_context(
+      context, self.tokenizer.tokenize_with_offsets, self.tokenizer.basic_tokens
+    )
     windows = question_context.cut_windows(
       document.piece_splits, ids.row_lengths(), self.text.max_seq_length, self._doc_stride
     )
@@ -185,9 +188,6 @@ class QuestionModule(TextModule):
   def _text(self, first, last, document, index) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """A span as it is written in the context, and its characters; "" for no answer.
 
-    The original's `get_final_text`: the pieces are searched for in what BasicTokenizer makes of
-    the words, both without spaces, and what corresponds to them in the words is the answer.
-
     Args:
       first: first piece among all pieces, or -1 for no answer.
       last: last piece.
@@ -195,33 +195,53 @@ class QuestionModule(TextModule):
       index: which of them.
     """
 
+    def chosen() -> tuple[tf.Tensor, tf.Tensor]:
+      # Not those of the outer pieces alone: accents that change places may take letters along.
+      start = tf.reduce_min(document.piece_starts[first : last + 1])
+      return start, tf.reduce_max(document.piece_ends[first : last + 1])
+
+    def by_offsets() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+      start, end = chosen()
+      return _slice(document.text[index], start, end), start, end
+
+    def by_words() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+      found, from_word, to_word = self._among_words(first, last, document)
+      start, end = tf.cond(found, chosen, lambda: (from_word, to_word))
+      text = question_context.single_spaced(_slice(document.text[index], from_word, to_word))
+      return text, start, end
+
     def written() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-      predicted = _joined(tf.gather(self._tokens, document.ids[first : last + 1]))
-      word, end_word = document.piece_words[first], document.piece_words[last] + 1
-      begin, end = document.char_splits[word], document.char_splits[end_word]
-      basic = tf.strings.reduce_join(
-        document.basic[document.basic_splits[word] : document.basic_splits[end_word]],
-        separator=" ",
-      )
-      # An empty separator would split at white space; such a prediction is never found.
-      parts = tf.strings.split(basic, sep=tf.where(predicted == "", "\x00", predicted))
-      before = _length(parts[0])
-      found = (tf.size(parts) > 1) & (_length(basic) == end - begin)
-      found_end = begin + before + _length(predicted)
-      begin = tf.where(found, begin + before, begin)
-      end = tf.where(found, found_end, end)
-      start_char = document.char_places[begin]
-      end_char = document.char_places[end - 1] + 1
-      text = tf.strings.substr(
-        document.text[index], start_char, end_char - start_char, unit="UTF8_CHAR"
-      )
-      return (
-        question_context.single_spaced(text),
-        tf.cast(start_char, tf.int32),
-        tf.cast(end_char, tf.int32),
-      )
+      wanted = self._prediction.answer_offsets
+      if wanted is None:
+        text, start, end = tf.cond(document.unspaced[index], by_offsets, by_words)
+      else:
+        text, start, end = by_offsets() if wanted else by_words()
+      return text, tf.cast(start, tf.int32), tf.cast(end, tf.int32)
 
     return tf.cond(first >= 0, written, lambda: (tf.constant(""), tf.constant(-1), tf.constant(-1)))
+
+  def _among_words(self, first, last, document) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Where the text of a span is, the original's way: whether it was found, and its characters.
+
+    The original's `get_final_text`: the pieces are searched for in what BasicTokenizer makes of
+    the words, both without spaces, and what corresponds to them in the words is the answer; it is
+    all of the words where they are not found, or are all of them.
+    """
+    predicted = _joined(tf.gather(self._tokens, document.ids[first : last + 1]))
+    word, end_word = document.piece_words[first], document.piece_words[last] + 1
+    begin, end = document.char_splits[word], document.char_splits[end_word]
+    basic = tf.strings.reduce_join(
+      document.basic[document.basic_splits[word] : document.basic_splits[end_word]],
+      separator=" ",
+    )
+    # An empty separator would split at white space; such a prediction is never found.
+    parts = tf.strings.split(basic, sep=tf.where(predicted == "", "\x00", predicted))
+    before = _length(parts[0])
+    found = (tf.size(parts) > 1) & (_length(basic) == end - begin)
+    found_end = begin + before + _length(predicted)
+    found &= (before > 0) | (found_end < end)
+    begin, end = tf.where(found, begin + before, begin), tf.where(found, found_end, end)
+    return found, document.char_places[begin], document.char_places[end - 1] + 1
 
   def signatures(self, pairs: bool = False) -> Signatures:
     """`serving_default` on `question` and `context`; `tensors`, `examples`, `tokenize`."""
@@ -300,6 +320,11 @@ class _Candidates:
     firsts, lasts, score = (tf.boolean_mask(x, fits) for x in (firsts, lasts, score))
     score, order = tf.math.top_k(score, tf.size(score))
     return _Spans(tf.gather(firsts, order), tf.gather(lasts, order), score)
+
+
+def _slice(text: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+  """The characters [start, end) of a text."""
+  return tf.strings.substr(text, start, end - start, unit="UTF8_CHAR")
 
 
 def _joined(tokens: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from bert_tf.tokenization.writing_systems import UNSPACED_BLOCKS, UNSPACED_SHARE
+
+# string [rows] -> ids, first character, and the one after the last, of their pieces: [rows, (n)].
+TokenizeWithOffsets = Callable[
+  [tf.Tensor], tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]
+]
 # string [rows] -> ragged [rows, (tokens)].
 Tokenize = Callable[[tf.Tensor], tf.RaggedTensor]
 
@@ -32,7 +38,10 @@ class Context(NamedTuple):
     basic_splits: int64 [W + 1], basic tokens of each word.
     ids: int32 [P], pieces.
     piece_words: int64 [P], the word of each piece.
+    piece_starts: int64 [P], the character of its context at which each piece begins.
+    piece_ends: int64 [P], the character after its last one.
     piece_splits: int64 [B + 1], pieces of each context.
+    unspaced: bool [B], whether it is written without spaces between words (`is_unspaced`).
   """
 
   text: tf.Tensor
@@ -44,7 +53,10 @@ class Context(NamedTuple):
   basic_splits: tf.Tensor
   ids: tf.Tensor
   piece_words: tf.Tensor
+  piece_starts: tf.Tensor
+  piece_ends: tf.Tensor
   piece_splits: tf.Tensor
+  unspaced: tf.Tensor
 
 
 class Windows(NamedTuple):
@@ -68,12 +80,12 @@ class Windows(NamedTuple):
   max_context: tf.RaggedTensor
 
 
-def read_context(text: tf.Tensor, tokenize: Tokenize, basic_tokens: Tokenize) -> Context:
+def read_context(text: tf.Tensor, tokenize: TokenizeWithOffsets, basic_tokens: Tokenize) -> Context:
   """Cuts contexts into words and pieces.
 
   Args:
     text: string [B].
-    tokenize: strings to ids of their pieces.
+    tokenize: strings to their pieces.
     basic_tokens: strings to their basic tokens.
   """
   text = tf.strings.unicode_transcode(
@@ -93,19 +105,44 @@ def read_context(text: tf.Tensor, tokenize: Tokenize, basic_tokens: Tokenize) ->
   )
   words = tf.strings.unicode_encode(by_word, "UTF-8")
   basic = basic_tokens(words)
-  pieces = tokenize(words)
+  pieces, starts, ends = tokenize(words)
+  char_places = tf.boolean_mask(places, ~is_space)
+  piece_words = pieces.value_rowids()
+  # No word lacks a character, but there may be no word.
+  word_starts = tf.gather(char_places, tf.gather(by_word.row_splits, piece_words))
   return Context(
     text=text,
     words=words,
     word_splits=word_splits,
-    char_places=tf.boolean_mask(places, ~is_space),
+    char_places=char_places,
     char_splits=by_word.row_splits,
     basic=basic.flat_values,
     basic_splits=basic.row_splits,
     ids=pieces.flat_values,
-    piece_words=pieces.value_rowids(),
+    piece_words=piece_words,
+    piece_starts=word_starts + tf.cast(starts.values, tf.int64),
+    piece_ends=word_starts + tf.cast(ends.values, tf.int64),
     piece_splits=tf.gather(pieces.row_splits, word_splits),
+    unspaced=_unspaced(decoded, ~is_space),
   )
+
+
+def _unspaced(decoded: tf.RaggedTensor, counted: tf.Tensor) -> tf.Tensor:
+  """Which texts, ragged int32 [B, (chars)], are written without spaces between words, bool [B].
+
+  Only characters that are `counted`, bool [chars], count.
+  """
+  firsts, lasts = zip(*UNSPACED_BLOCKS, strict=True)
+  chars = decoded.flat_values
+  # The blocks ascend and do not meet, so the one that begins last before a character decides.
+  block = tf.searchsorted(tf.constant(firsts), chars, side="right") - 1
+  inside = (block >= 0) & (chars <= tf.gather(tf.constant(lasts), tf.maximum(block, 0)))
+
+  def count(flags: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(decoded.with_flat_values(tf.cast(flags, tf.float64)), axis=1)
+
+  size = count(counted)
+  return (size > 0) & (count(inside & counted) >= UNSPACED_SHARE * size)
 
 
 def splits_of(counts: tf.Tensor) -> tf.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from bert_tf.export.options import GraphPlan, TextOptions
 from bert_tf.export.settings import settle
 from bert_tf.tasks.squad.features import check_lengths
 from bert_tf.tasks.squad.predictions import Prediction, PredictionOptions
+from bert_tf.tasks.task_data import setting
 
 if TYPE_CHECKING:
   import keras
@@ -26,6 +26,7 @@ _SAMPLES = (
   ("What is sweet?", "Crème  brûlée is a (sweet) dish;\tit isn't salty, said O'Brien."),
   ("Who? " * 40, "One of a thousand words. " * 60),
   ("Why?", ""),
+  ("门怎样？", "门开着，灯亮着。“门”开着，窗关着。"),
 )
 
 
@@ -65,10 +66,13 @@ class Questions(Kind):
   def settings(self, given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """See `Kind`."""
     of_answers = {
-      name: settle(name, given.get(name), known.get(name), default)
+      # By default every context decides for itself: nothing that weights would have to know.
+      name: (setting if default is None else settle)(
+        name, given.get(name), known.get(name), default
+      )
       for name, default in _defaults().items()
     }
-    return {**known, **of_answers}
+    return {**known, **{name: value for name, value in of_answers.items() if value is not None}}
 
   def check(self, plan: GraphPlan) -> None:
     """See `Kind`."""
@@ -113,6 +117,12 @@ class Questions(Kind):
     expected = {
       "answer": np.array([prediction.text for prediction in predictions], object),
       "num_answers": np.array([len(prediction.nbest) for prediction in predictions], np.int32),
+      **{
+        side: np.array(
+          [-1 if (place := getattr(p, side)) is None else place for p in predictions], np.int32
+        )
+        for side in ("start", "end")
+      },
     }
     asked = {"question": questions, "context": contexts}
     return {**found, "serving_default": (asked, expected)}
@@ -132,14 +142,15 @@ def answer(
     question_and_context: the two texts.
     options: how the context is cut and spans are chosen.
   """
-  from bert_tf.tasks.squad.examples import SquadExample
+  from bert_tf.tasks.squad.contexts import Context
+  from bert_tf.tasks.squad.examples import question_about
   from bert_tf.tasks.squad.features import convert_examples_to_features
   from bert_tf.tasks.squad.predictions import AnswerFinder, WindowLogits
   from bert_tf.tokenization import FullTokenizer
 
   tokenizer = FullTokenizer(text.tokens, settings=text.tokenizer)
-  words = re.findall("[^ \t\r\n\u202f]+", question_and_context[1])
-  example = SquadExample("q", question_and_context[0], words)
+  question, context = question_and_context
+  example = question_about("q", question, Context(context, options.prediction.answer_offsets))
   lengths = text.max_seq_length, options.doc_stride, options.max_query_length
   logits = []
   for window in convert_examples_to_features([example], tokenizer, *lengths, False):

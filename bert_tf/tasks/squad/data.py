@@ -15,8 +15,8 @@ from absl import logging
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.model_dir import Description, head_kinds
-from bert_tf.tasks.squad import evaluation
-from bert_tf.tasks.squad.examples import SquadExample, load_squad, read_squad_examples
+from bert_tf.tasks.squad import scores
+from bert_tf.tasks.squad.examples import SquadExample, read_squad_examples
 from bert_tf.tasks.squad.features import (
   SquadFeatures,
   SquadReport,
@@ -68,6 +68,9 @@ class SquadOptions:
   null_score_diff_threshold: float | None = None
   verbose_logging: bool = False
   dynamic_padding: bool = False
+  answer_offsets: bool | None = None
+  train_answers: str | None = None
+  metric: str | None = None
 
 
 class SquadData(TaskData):
@@ -105,9 +108,10 @@ class SquadData(TaskData):
         doing = "do_train" if name == "train_file" else "do_predict"
         raise UserError(f"`{doing}`: expected `{name}`, found none; give a SQuAD JSON file")
     self._read: dict[str, list[SquadExample]] = {}
-    self._answers = None
+    self._scorer = None
     if task.predict_file and options.do_predict:
-      self._answers = evaluation.right_answers(load_squad(task.predict_file))
+      version_2 = self.prediction.version_2_with_negative
+      self._scorer = scores.scorer(task.predict_file, task.metric, version_2)
     self.input_files = {
       "train_file": [task.train_file] if task.train_file else [],
       "predict_file": [task.predict_file] if task.predict_file else [],
@@ -131,6 +135,7 @@ class SquadData(TaskData):
       settle("version_2_with_negative", default.version_2_with_negative),
       settle("null_score_diff_threshold", default.null_score_diff_threshold),
       self._task.verbose_logging,
+      settle("answer_offsets", default.answer_offsets),
     )
     lengths = self._max_seq_length, self.doc_stride, self.max_query_length
     check_lengths(*lengths)
@@ -138,7 +143,7 @@ class SquadData(TaskData):
     for name in ("n_best_size", "max_answer_length"):
       if (value := getattr(self.prediction, name)) < 1:
         raise UserError(f"`{name}`: expected at least 1, found {value}")
-    self.run_settings = {
+    self.run_settings: dict[str, Any] = {
       "doc_stride": self.doc_stride,
       "max_query_length": self.max_query_length,
       "version_2_with_negative": self.prediction.version_2_with_negative,
@@ -147,7 +152,13 @@ class SquadData(TaskData):
     del answering["verbose_logging"]
     # Positions of padding take places among the n best, or not.
     padding = {"dynamic_padding": self._task.dynamic_padding}
-    self.settings = {**self.run_settings, **answering, **padding}
+    settings = {**self.run_settings, **answering, **padding}
+    # What every context decides for itself is no setting of the weights.
+    self.settings = {name: value for name, value in settings.items() if value is not None}
+    self.run_settings |= {
+      "answer_offsets": self.prediction.answer_offsets,
+      "train_answers": self._task.train_answers,
+    }
 
   @property
   def num_train_examples(self) -> int:
@@ -162,12 +173,14 @@ class SquadData(TaskData):
     """See `TaskData`. Those to train on come in the original's random order."""
     if split not in self._read:
       path = self._task.train_file if split == TRAIN else self._task.predict_file
-      if not path or (split != TRAIN and self._answers is None and not self._options.do_predict):
+      if not path or (split != TRAIN and self._scorer is None and not self._options.do_predict):
         raise UserError(
           "`eval_steps`: expected `do_predict` and a `predict_file` with answers, found none"
         )
       version_2 = self.prediction.version_2_with_negative
-      found = read_squad_examples(path, split == TRAIN, version_2)
+      found = read_squad_examples(
+        path, split == TRAIN, version_2, self.prediction.answer_offsets, self._task.train_answers
+      )
       if split == TRAIN:
         random.Random(_SHUFFLE_SEED).shuffle(found)
       self._read[split] = found
@@ -211,11 +224,11 @@ class SquadData(TaskData):
 
   def scores(self, answers: Answers) -> dict[str, float]:
     """See `TaskData`; the official ones."""
-    if self._answers is None:
+    if self._scorer is None:
       raise UserError(
         "`eval_steps`: expected `do_predict` and a `predict_file` with answers, found none"
       )
-    return self._scores(self._predictions(answers))
+    return self._scorer(self._predictions(answers))
 
   def predict(self, answers: Answers, output_dir: str) -> None:
     """Writes the answers and, where the file knows the right ones, scores."""
@@ -224,10 +237,10 @@ class SquadData(TaskData):
     if self.prediction.version_2_with_negative:
       names.append("null_odds.json")
     write_predictions(predictions, *(os.path.join(output_dir, name) for name in names))
-    if self._answers is None:
+    if self._scorer is None:
       logging.info("%s has no answers to compare with: no scores", self._task.predict_file)
       return
-    text = json.dumps(self._scores(predictions), indent=2)
+    text = json.dumps(self._scorer(predictions), indent=2)
     with atomic_writer(os.path.join(output_dir, "eval_metrics.json")) as file:
       file.write(text + "\n")
     print(text)
@@ -250,15 +263,6 @@ class SquadData(TaskData):
       example.qas_id: prediction
       for example, prediction in predictions_by_question(examples, windows, finder)
     }
-
-  def _scores(self, predictions: Mapping[str, Prediction]) -> dict[str, float]:
-    """The official scores."""
-    assert self._answers is not None
-    texts = {key: prediction.text for key, prediction in predictions.items()}
-    if not self.prediction.version_2_with_negative:
-      return evaluation.evaluate_v1(self._answers, texts)
-    null_odds = {key: prediction.null_odds or 0.0 for key, prediction in predictions.items()}
-    return evaluation.evaluate_v2(self._answers, texts, null_odds)
 
 
 def _with_logits(

@@ -15,6 +15,7 @@ from absl import logging
 
 from bert_tf.data.report import UNKNOWN, TokenizationReport
 from bert_tf.errors import UserError
+from bert_tf.tasks.squad.contexts import PiecePlaces
 from bert_tf.tasks.squad.examples import SquadExample
 from bert_tf.tasks.windows import cut
 from bert_tf.tokenization import FullTokenizer
@@ -185,6 +186,7 @@ def convert_examples_to_features(
   report = SquadReport() if report is None else report
   unknown = tokenizer.vocab.get(UNKNOWN, -1)
   documents = _Documents(tokenizer, is_training, report.contexts)
+  places = PiecePlaces(tokenizer)
   cls_id, sep_id = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
   unique_id = FIRST_UNIQUE_ID
   for example_index, example in enumerate(examples):
@@ -195,7 +197,7 @@ def convert_examples_to_features(
     document = documents.tokenized(example.doc_tokens)
     answer = None
     if is_training and not example.is_impossible:
-      answer = _answer_tokens(example, document, tokenizer)
+      answer = _answer_tokens(example, document, tokenizer, places)
     room = max_seq_length - len(query_ids) - _NUM_SPECIAL_TOKENS
     windows, max_context = cut(len(document.ids), room, doc_stride)
     for doc_span_index, (start, length) in enumerate(windows):
@@ -275,14 +277,19 @@ def _token_ids(tokenizer: FullTokenizer, text: str) -> list[int]:
 
 
 def _answer_tokens(
-  example: SquadExample, document: TokenizedDocument, tokenizer: FullTokenizer
+  example: SquadExample, document: TokenizedDocument, tokenizer: FullTokenizer, places: PiecePlaces
 ) -> tuple[int, int]:
   """First and last piece of the answer in the document.
 
+  By offsets these are the pieces that have a part in its characters. The original's way is this:
   Words may hold more than the answer ("(1895-1943)." for "1895"), so the words' pieces are
   searched for exactly the answer's; the whole words stand where that fails (the original's
   `_improve_answer_span`).
   """
+  if example.answer_span is not None and example.context is not None:
+    covering = places.covering(example.context, *example.answer_span)
+    if covering is not None:
+      return covering
   # Only examples that were read for training come here.
   assert example.start_position is not None and example.end_position is not None
   start = document.word_to_token[example.start_position]

@@ -19,11 +19,14 @@ import numpy as np
 from absl import logging
 
 from bert_tf.files import atomic_writer
+from bert_tf.tasks.squad.contexts import PiecePlaces
 from bert_tf.tasks.squad.examples import SquadExample
 from bert_tf.tasks.squad.features import SquadFeatures
 from bert_tf.tokenization import FullTokenizer
 from bert_tf.tokenization.memo import Memo
 
+# What nbest_predictions.json says of an answer, as the original has it.
+_NBEST_FIELDS = ("text", "probability", "start_logit", "end_logit")
 # null_odds of a question for which no window offers a span: it has no answer at any threshold
 # that is in use. The number is what the original starts its search for the least null score from.
 NO_SPAN_NULL_ODDS = 1000000.0
@@ -40,6 +43,8 @@ class PredictionOptions:
     null_score_diff_threshold: no answer is predicted if the null score exceeds the best span's
       score by more than this.
     verbose_logging: log why a prediction could not be mapped to the original text.
+    answer_offsets: whether answers are cut out of the text at the offsets of their pieces (see
+      `contexts.Context`); None: in contexts that are written without spaces between words.
   """
 
   n_best_size: int = 20
@@ -47,6 +52,7 @@ class PredictionOptions:
   version_2_with_negative: bool = False
   null_score_diff_threshold: float = 0.0
   verbose_logging: bool = False
+  answer_offsets: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,12 +73,24 @@ class WindowLogits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-  """One entry of nbest_predictions.json."""
+  """One entry of nbest_predictions.json, and where it stands.
+
+  Attributes:
+    text: "" for no answer.
+    probability: among the n best.
+    start_logit: of its first piece.
+    end_logit: of its last piece.
+    start: the character of the context where the model chose it, which need not be the first place
+      where its text occurs; None for no answer, or where the context is not known.
+    end: the character after its last one.
+  """
 
   text: str
   probability: float
   start_logit: float
   end_logit: float
+  start: int | None = None
+  end: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,11 +101,15 @@ class Prediction:
     text: the answer; "" if there is none.
     nbest: answers from best to worst, with "" among them in SQuAD 2.0.
     null_odds: null score minus the best span's score; None in SQuAD 1.1.
+    start: where the answer stands in the context, in characters; see `Answer`.
+    end: the character after its last one.
   """
 
   text: str
   nbest: list[Answer]
   null_odds: float | None = None
+  start: int | None = None
+  end: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +121,17 @@ class _Span:
   end_index: int
   start_logit: float
   end_logit: float
+
+  def pieces(self) -> tuple[int, int]:
+    """Indices in the context's pieces of the first and the last one."""
+    assert self.features is not None
+    shift = self.features.doc_start - self.features.first_doc_token
+    return self.start_index + shift, self.end_index + shift
+
+  def words(self) -> tuple[int, int]:
+    """Indices of the words that they come from."""
+    assert self.features is not None
+    return self.features.word_index(self.start_index), self.features.word_index(self.end_index)
 
 
 class AnswerFinder:
@@ -115,6 +148,7 @@ class AnswerFinder:
 
     # Few texts at once, but long ones: without spaces between words, each is a whole paragraph.
     self._alignments = Memo(aligned, limit=256, longest_key=1 << 20)
+    self._places = PiecePlaces(tokenizer)
 
   def predict(self, example: SquadExample, windows: Sequence[WindowLogits]) -> Prediction:
     """The answer to one question.
@@ -133,17 +167,18 @@ class AnswerFinder:
       nbest.append(("empty", _Span(None, 0, 0, 0.0, 0.0)))
     probabilities = _softmax([span.start_logit + span.end_logit for _, span in nbest])
     answers = [
-      Answer(text, probability, span.start_logit, span.end_logit)
+      Answer(text, probability, span.start_logit, span.end_logit, *self._place(example, span, text))
       for (text, span), probability in zip(nbest, probabilities, strict=True)
     ]
     if null is None:
-      return Prediction(answers[0].text, answers)
+      return Prediction(answers[0].text, answers, None, answers[0].start, answers[0].end)
     best = next((answer for answer in answers if answer.text), None)
     if best is None:
       return Prediction("", answers, NO_SPAN_NULL_ODDS)
     null_odds = null.start_logit + null.end_logit - best.start_logit - best.end_logit
-    no_answer = null_odds > self._options.null_score_diff_threshold
-    return Prediction("" if no_answer else best.text, answers, null_odds)
+    if null_odds > self._options.null_score_diff_threshold:
+      return Prediction("", answers, null_odds)
+    return Prediction(best.text, answers, null_odds, best.start, best.end)
 
   def _nbest(
     self, example: SquadExample, windows: Sequence[WindowLogits]
@@ -164,15 +199,37 @@ class AnswerFinder:
     """The span as it is written in the context."""
     if span.features is None or span.start_index == 0:
       return ""
+    if example.context is not None and example.by_offsets:
+      start, end = self._places.span(example.context, *span.pieces())
+      return example.context.text[start:end]
     ids = span.features.context_ids(span.start_index, span.end_index)
     tokens = self._tokenizer.convert_ids_to_tokens(list(ids))
     tok_text = " ".join(" ".join(tokens).replace(" ##", "").replace("##", "").split())
-    start = span.features.word_index(span.start_index)
-    end = span.features.word_index(span.end_index)
-    orig_text = " ".join(example.doc_tokens[start : end + 1])
+    orig_text = _words_text(example, span)
     return get_final_text(
       tok_text, orig_text, self._alignments[orig_text], self._options.verbose_logging
     )
+
+  def _place(
+    self, example: SquadExample, span: _Span, text: str
+  ) -> tuple[int, int] | tuple[None, None]:
+    """The characters [start, end) of the context that the model chose.
+
+    Where the original's way answers with whole words, it is those.
+    """
+    context = example.context
+    if context is None or span.features is None or span.start_index == 0:
+      return None, None
+    if not example.by_offsets and text == _words_text(example, span):
+      first, last = span.words()
+      return context.starts[first], context.starts[last] + len(context.words[last])
+    return self._places.span(context, *span.pieces())
+
+
+def _words_text(example: SquadExample, span: _Span) -> str:
+  """The words of the context that a span touches."""
+  first, last = span.words()
+  return " ".join(example.doc_tokens[first : last + 1])
 
 
 def _window_spans(window: WindowLogits, options: PredictionOptions) -> Iterator[_Span]:
@@ -323,7 +380,7 @@ def write_predictions(
   _write_json(
     output_nbest_file,
     {
-      key: [{name: getattr(answer, name) for name in Answer.__slots__} for answer in value.nbest]
+      key: [{name: getattr(answer, name) for name in _NBEST_FIELDS} for answer in value.nbest]
       for key, value in predictions.items()
     },
   )
