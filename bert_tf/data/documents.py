@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import logging
 import os
 import re
 import zlib
@@ -17,6 +18,7 @@ from bert_tf.tokenization.basic import clean_words
 from bert_tf.tokenization.case import case_of_vocabulary, validate_case_matches_checkpoint
 from bert_tf.tokenization.memo import Memo
 from bert_tf.tokenization.settings import TokenizerSettings
+from bert_tf.tokenization.writing_systems import MUCH_ERASED, erased_share
 
 _SAMPLED_FILES = 10
 _SAMPLED_CHARACTERS = 1 << 20
@@ -176,6 +178,7 @@ def check_case(files: Sequence[str], tokenizer: Tokenizer) -> None:
   """
   if tokenizer.settings.do_lower_case:
     validate_case_matches_checkpoint(True, None, tokenizer.vocab)
+    _warn_of_erased(files, tokenizer.settings)
     return
   if not case_of_vocabulary(tokenizer.vocab):
     return
@@ -186,6 +189,20 @@ def check_case(files: Sequence[str], tokenizer: Tokenizer) -> None:
       "expected a vocabulary and a `do_lower_case` that agree, found `do_lower_case=False` with a"
       f" vocabulary without capitals and a text that has them, such as {capitals[0]!r:.40}, which"
       " would become [UNK]; pass `do_lower_case=True`, or the vocabulary of a cased model"
+    )
+
+
+def _warn_of_erased(files: Sequence[str], settings: TokenizerSettings) -> None:
+  """Says so where lower-casing takes away what tells words apart."""
+  if not settings.strips_accents:
+    return
+  share = erased_share(word for path in files[:_SAMPLED_FILES] for word in _first_words(path))
+  if share > MUCH_ERASED:
+    logging.getLogger(__name__).warning(
+      "`do_lower_case=True` strips marks that tell words apart from %.0f%% of the text's"
+      " characters, as in Japanese, Hindi, Thai and Korean; models of these languages are cased:"
+      " pass `do_lower_case=False` with a cased vocabulary",
+      100 * share,
     )
 
 

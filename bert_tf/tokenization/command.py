@@ -14,9 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--vocab_size", type=int, default=30522, help="entries (default: 30522)")
   parser.add_argument(
     "--do_lower_case",
-    default=True,
+    default=None,
     action=argparse.BooleanOptionalAction,
-    help="whether to lower-case and strip accents, as the model's tokenizer will (default: yes)",
+    help="whether to lower-case and strip accents, as the model's tokenizer will (default: yes,"
+    " unless marks tell words apart, as in Japanese, Hindi, Thai and Korean)",
   )
 
 

@@ -118,3 +118,13 @@ def test_case_and_vocabulary_must_agree(golden, tmp_path, vocab, lower, text, me
     return
   with pytest.raises(UserError, match=message):
     documents.check_case([str(tmp_path / "text.txt")], tokenizer)
+
+
+@pytest.mark.parametrize(
+  ("text", "warns"),
+  [("がぎぐげご でんしゃが きました", True), ("Schöne Brücken, 桥在河上。", False)],
+)
+def test_lower_casing_that_takes_letters_away_is_told(golden, tmp_path, caplog, text, warns):
+  (tmp_path / "text.txt").write_text(f"{text}\n" * 3, encoding="utf-8")
+  documents.check_case([str(tmp_path / "text.txt")], FullTokenizer(golden / "vocab.txt", True))
+  assert ("strips marks that tell words apart" in caplog.text) == warns

@@ -1,3 +1,4 @@
+import random
 import subprocess
 import sys
 
@@ -70,6 +71,47 @@ def test_rare_characters_give_way_to_the_wanted_size():
   assert "的" in tokens
 
 
+def test_ideographs_take_one_entry_each():
+  """1,500 of them, each met twice, fit beside letters and words into 2,000 entries."""
+  ideographs = [chr(code) for code in range(0x4E00, 0x4E00 + 1500)]
+  english = ["the bridge of the river was built in the year of the flood"] * 3
+  tokens = learn_vocabulary(["".join(ideographs), "，".join(ideographs), *english], 2000)
+  assert set(ideographs) <= set(tokens)
+  assert not any(f"##{char}" in tokens for char in ideographs)
+  assert {"，", "bridge", "river"} <= set(tokens)
+
+
+def test_characters_of_long_words_are_pieces():
+  """Words of more than 50 characters teach no piece, but their characters can be spelled."""
+  long_word = "q" * 30 + "x" * 30
+  tokens = learn_vocabulary([f"{long_word} on"], 100)
+  assert "[UNK]" not in FullTokenizer(tokens).tokenize(long_word)
+  assert not any("qq" in token for token in tokens)
+
+
+def test_phrases_without_spaces_are_learnt_from():
+  """Thai parts sentences, not words: 72 characters between two spaces are no exception."""
+  words = ["ภาษา", "แมว", "กิน", "ปลา"]
+  rng = random.Random(1)
+  phrases = ["".join(rng.choices(words, k=20)) for _ in range(300)]
+  tokens = learn_vocabulary([" ".join(phrases)], 60, do_lower_case=False)
+  pieces = FullTokenizer(tokens, do_lower_case=False).tokenize(phrases[0])
+  assert len(pieces) <= len(phrases[0]) / 2 and "[UNK]" not in pieces
+
+
+@pytest.mark.parametrize(
+  ("name", "do_lower_case"), [("zh_corpus/CLUECorpusSmall_sampled.txt", True)]
+)
+def test_real_chinese_text_has_no_unknown_character(real_data, name, do_lower_case):
+  lines = (real_data / name).read_text(encoding="utf-8").split("\n")
+  tokens = learn_vocabulary(lines, 8000, do_lower_case)
+  tokenizer = FullTokenizer(tokens, do_lower_case)
+  counts = learn.count_words(lines, do_lower_case)
+  unknown = sum(count for word, count in counts.items() if "[UNK]" in tokenizer.tokenize(word))
+  assert len(tokens) == 8000
+  assert unknown <= sum(counts.values()) / 100_000
+
+
 @pytest.mark.parametrize(
   ("documents", "vocab_size", "message"),
   [
@@ -102,3 +144,27 @@ def test_bad_files_are_refused(tmp_path):
 def test_words_are_counted_as_the_tokenizer_splits_them(corpus):
   counts = learn.count_words(["Été, été", "ÉTÉ 中文"], do_lower_case=True)
   assert counts == {"ete": 3, ",": 1, "中": 1, "文": 1}
+
+
+JAPANESE = "がぎぐげご ここは どこですか でんしゃが きました"
+
+
+@pytest.mark.parametrize(
+  ("text", "lower"),
+  [
+    (JAPANESE, False),
+    ("그 다리는 강 위에 있다", False),
+    ("नदी पर पुल बना है", False),
+    ("ที่นี่มีแม่น้ำ", False),
+    ("Die Brücke über den Fluß ist schön", True),
+    ("Ο ποταμός είναι μεγάλος, мост через реку", True),
+    ("桥在河上。", True),
+  ],
+)
+def test_marks_that_tell_words_apart_are_kept_by_default(text, lower, caplog):
+  tokens = learn_vocabulary([text], 200, do_lower_case=None)
+  assert tokens == learn_vocabulary([text], 200, do_lower_case=lower)
+  assert ("case and marks are kept" in caplog.text) != lower
+  caplog.clear()
+  learn_vocabulary([text], 200, do_lower_case=True)
+  assert ("strips marks that tell words apart" in caplog.text) != lower
