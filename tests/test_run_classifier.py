@@ -225,7 +225,7 @@ def test_a_directory_with_other_labels_is_refused(golden, tmp_path):
 
 BAD = [
   ({"do_eval": False}, "`do_train`, `do_eval` or `do_predict`"),
-  ({"task_name": "sst"}, "`task_name`: expected one of cola, mnli, mrpc, xnli, table, found 'sst'"),
+  ({"task_name": "sst"}, "`task_name`: expected one of cola, mnli, mrpc, xnli, ax, mnli-mm, qnli"),
   ({"data_dir": "/nothing"}, "expected a directory, found nothing at '/nothing'"),
   ({"max_seq_length": 256}, "128 positions"),
   ({"max_seq_length": 2}, "`max_seq_length`: expected at least 3"),

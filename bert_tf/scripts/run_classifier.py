@@ -1,7 +1,8 @@
 """Fine-tunes BERT on sentences or pairs: labels, several labels, or numbers.
 
-Tasks: cola, mnli, mrpc and xnli as in the original, and `table` for any TSV, CSV or JSON-lines
-file. See docs/classification.md.
+Tasks: cola, mnli, mrpc and xnli as in the original, the rest of GLUE (sst-2, sts-b, qqp, qnli, rte,
+wnli, mnli-mm, ax) and snli, and `table` for any TSV, CSV or JSON-lines file. See
+docs/classification.md.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ flags.DEFINE_string(
   "data_dir", None, "Directory with the files of the task; a table needs none if all are named."
 )
 flags.DEFINE_string(
-  "task_name", None, "cola, mnli, mrpc, xnli, table for any table, or what --task_file registers."
+  "task_name",
+  None,
+  "cola, mnli, mrpc, xnli, sst-2, sts-b, qqp, qnli, rte, wnli, mnli-mm, ax, snli, table for any"
+  " table, or what --task_file registers.",
 )
 flags.DEFINE_string(
   "task_file",

@@ -57,6 +57,8 @@ class MnliProcessor(OriginalProcessor):
   """Multi-Genre Natural Language Inference, matched."""
 
   _FILES: ClassVar = {"train": "train.tsv", "dev": "dev_matched.tsv", "test": "test_matched.tsv"}
+  # Of the names of examples, where they are not the split's.
+  _PREFIXES: ClassVar = {"dev": "dev_matched"}
 
   def labels(self) -> list[str]:
     """See `DataProcessor`."""
@@ -66,7 +68,7 @@ class MnliProcessor(OriginalProcessor):
     return self._FILES[split]
 
   def _read(self, split: str) -> list[InputExample]:
-    prefix = "dev_matched" if split == "dev" else split
+    prefix = self._PREFIXES.get(split, split)
     return [
       InputExample(
         f"{prefix}-{row[0]}",

@@ -1,4 +1,4 @@
-"""The examples of each task: the original's four, and any table."""
+"""The examples of each task: the original's four, the rest of GLUE, and any table."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from bert_tf.tasks.classification.examples import (
   natural_order,
   text_of_labels,
 )
+from bert_tf.tasks.classification.glue_tasks import GLUE_PROCESSORS
 from bert_tf.tasks.classification.original_tasks import (
   ColaProcessor,
   MnliProcessor,
@@ -318,6 +319,7 @@ PROCESSORS: dict[str, Callable[[str | None], DataProcessor]] = {
   "mnli": MnliProcessor,
   "mrpc": MrpcProcessor,
   "xnli": XnliProcessor,
+  **GLUE_PROCESSORS,
 }
 TABLE = "table"
 
