@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
-import os
 import pathlib
 
 import pytest
+import shared_once
 
 from bert_tf.config import BertConfig
 
@@ -116,16 +115,14 @@ def export_once(export_kinds, tmp_path_factory):
   """`export_kinds` with a name in place of a directory; processes of one run share the result."""
 
   def export(name: str, *args) -> dict[str, pathlib.Path]:
-    base = tmp_path_factory.getbasetemp()
-    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    root.mkdir(exist_ok=True)
-    with open(root / "lock", "w") as lock:
-      fcntl.flock(lock, fcntl.LOCK_EX)
-      done = root / "done.json"
-      if not done.exists():
-        paths = export_kinds(root, *args)
-        done.write_text(json.dumps({kind: str(path) for kind, path in paths.items()}))
-      return {kind: pathlib.Path(path) for kind, path in json.loads(done.read_text()).items()}
+    def make(root: pathlib.Path) -> None:
+      paths = export_kinds(root, *args)
+      paths = {kind: str(path) for kind, path in paths.items()}
+      (root / "paths.json").write_text(json.dumps(paths))
+
+    root = shared_once.directory_of(tmp_path_factory, name, make)
+    paths = json.loads((root / "paths.json").read_text())
+    return {kind: pathlib.Path(path) for kind, path in paths.items()}
 
   return export
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import shared_once
 
 from bert_tf.quickstart import plan
 from bert_tf.quickstart.size import FAST
@@ -21,14 +23,23 @@ _MOST_SECONDS = 600
 @pytest.fixture(scope="module")
 def quickstart(root, tmp_path_factory):
   """(output directory, output of the interrupted start, output of the second start)."""
-  output_dir = tmp_path_factory.mktemp("quickstart") / "out"
+
+  def make(directory: pathlib.Path) -> None:
+    texts = run_twice(root, directory / "out")
+    (directory / "output.json").write_text(json.dumps(texts))
+
+  directory = shared_once.directory_of(tmp_path_factory, "quickstart", make)
+  return directory / "out", *json.loads((directory / "output.json").read_text())
+
+
+def run_twice(root, output_dir) -> tuple[str, str]:
   command = [sys.executable, "-m", "bert_tf", "quickstart", "--fast", f"--output_dir={output_dir}"]
   interrupted = _interrupt_pretraining(command, root, output_dir)
   finished = subprocess.run(
     command, cwd=root, text=True, capture_output=True, timeout=_MOST_SECONDS
   )
   assert finished.returncode == 0, finished.stdout + finished.stderr
-  return output_dir, interrupted, finished.stdout + finished.stderr
+  return interrupted, finished.stdout + finished.stderr
 
 
 def _interrupt_pretraining(command, root, output_dir) -> str:

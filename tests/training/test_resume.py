@@ -72,7 +72,13 @@ def check_killing(root: pathlib.Path, files: list[str], strategy: str, kills: in
   assert not list(killed.glob(".saving-*"))
 
 
-@pytest.mark.parametrize(("strategy", "kills"), [("one_device", 2), ("mirrored", 1)])
+@pytest.mark.parametrize(
+  ("strategy", "kills"),
+  [
+    ("one_device", 2),
+    pytest.param("mirrored", 1, marks=pytest.mark.long),
+  ],
+)
 def test_killed_runs_end_with_the_same_bits(tmp_path, files, strategy, kills):
   check_killing(tmp_path, files, strategy, kills)
 

@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import shared_once
 from runs import (
   GOLDEN,
   finish,
@@ -56,7 +57,10 @@ def tf_config(ports: list[int], index: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-  root = tmp_path_factory.mktemp("strategies")
+  return shared_once.directory_of(tmp_path_factory, "strategies", train_all)
+
+
+def train_all(root: pathlib.Path) -> None:
   write_records(root, files=2)
   (root / "short").mkdir()
   write_records(root / "short", files=1, short=True)
@@ -75,7 +79,6 @@ def trained(tmp_path_factory):
   ]
   assert [finish(process, 240) for process in processes] == [0, 0, 0]
   assert finish(in_process(train_cases, str(root / "mirrored"), "mirrored"), 240) == 0
-  return root
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import shared_once
 from runs import finish, golden_config, in_process, log_of, weights_of
 
 from bert_tf.data import records
@@ -69,11 +70,12 @@ def train_all(directory: str) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> pathlib.Path:
-  root = tmp_path_factory.mktemp("words")
-  write_windows(root / "train.tf_record")
-  code = finish(in_process(train_all, str(root)), 120)
-  assert code == 0, log_of(root)
-  return root
+  def make(root: pathlib.Path) -> None:
+    write_windows(root / "train.tf_record")
+    code = finish(in_process(train_all, str(root)), 120)
+    assert code == 0, log_of(root)
+
+  return shared_once.directory_of(tmp_path_factory, "words", make)
 
 
 @pytest.mark.parametrize("cut", [name for name in CUTS if name != "whole"])
