@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -19,15 +19,19 @@ class BertKerasModel(keras.Model):
   Attributes:
     config: the architecture.
     recompute_activations: see `BertModel`.
+    reads_documents: whether rows of features may be longer than a sequence.
   """
 
+  reads_documents: ClassVar[bool] = False
   config: BertConfig
   recompute_activations: bool
   built: bool
 
   def __call__(self, features: Any, *args: Any, **kwargs: Any) -> Any:
     """Calls the model; features may be lists or arrays, see `model_features`."""
-    return super().__call__(model_features(features, self.config), *args, **kwargs)
+    return super().__call__(
+      model_features(features, self.config, self.reads_documents), *args, **kwargs
+    )
 
   def get_config(self) -> dict[str, Any]:
     """The arguments of the constructor, as JSON has them; without weights."""

@@ -32,13 +32,16 @@ _INTEGERS = ("input_ids", "segment_ids", "position_ids")
 _SLIP = 0.9
 
 
-def model_features(features: Any, config: BertConfig) -> dict[str, Any]:
+def model_features(
+  features: Any, config: BertConfig, reads_documents: bool = False
+) -> dict[str, Any]:
   """Features under this package's names, as tensors.
 
   Args:
     features: names -> tensors, arrays or nested lists; None is as good as absent. Names of
       `ALIASES` are taken for ours. Entries that models do not read pass through.
     config: says which ids there are.
+    reads_documents: whether rows may be longer than a sequence.
 
   Raises:
     UserError: `input_ids` are missing, a feature is given under two names or under a misspelt
@@ -69,7 +72,9 @@ def model_features(features: Any, config: BertConfig) -> dict[str, Any]:
       "features: expected input_ids, int [batch, length], found"
       f" {', '.join(map(str, given)) or 'nothing'}"
     )
-  _check_shapes(found, given, config)
+  _check_shapes(found, given)
+  if not reads_documents:
+    _check_length(found, given, config)
   return found
 
 
@@ -117,7 +122,7 @@ def _from_array(name: str, ours: str, value: Any, config: BertConfig) -> tf.Tens
   return tf.convert_to_tensor(array.astype(np.int32) if array.dtype.kind in "bui" else array)
 
 
-def _check_shapes(found: dict[str, Any], given: dict[str, str], config: BertConfig) -> None:
+def _check_shapes(found: dict[str, Any], given: dict[str, str]) -> None:
   """Checks what is known of shapes; under `tf.function` that may be little."""
   shape = tf.TensorShape(found["input_ids"].shape)
   name = given["input_ids"]
@@ -136,6 +141,10 @@ def _check_shapes(found: dict[str, Any], given: dict[str, str], config: BertConf
       raise UserError(
         f"{given[ours]}: expected the shape of {name}, {shape.as_list()}, found {other.as_list()}"
       )
+
+
+def _check_length(found: dict[str, Any], given: dict[str, str], config: BertConfig) -> None:
+  shape, name = tf.TensorShape(found["input_ids"].shape), given["input_ids"]
   length = shape[1] if shape.rank else None
   if length and length > config.max_position_embeddings and "position_ids" not in found:
     raise UserError(

@@ -19,7 +19,7 @@ OWN_PREFIX = "bert_tf/"
 
 # Variables of the heads. They may be absent from a checkpoint that a model is initialised from.
 PRETRAINING_HEAD = "cls/predictions/*", "cls/seq_relationship/*"
-TASK_HEADS = "output_weights", "output_bias", "cls/squad/*"
+TASK_HEADS = "output_weights", "output_bias", "cls/squad/*", "window_attention/*"
 POOLER = ("bert/pooler/*",)
 
 

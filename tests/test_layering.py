@@ -19,7 +19,7 @@ FLOORS = [
   {"layers", "tokenization", "keras_model"},
   {"modeling", "data"},
   {"heads", "model_dir"},
-  {"checkpoints", "optimization"},
+  {"checkpoints", "optimization", "document_classifier"},
   {"training"},
   {"tasks"},
   {"export"},

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from bert_tf.data.packing import pack_sequences
 from bert_tf.data.padded_lengths import round_up
-from bert_tf.data.records import GZIP_SUFFIX, FeatureSpec
+from bert_tf.data.records import GZIP_SUFFIX, FeatureSpec, Field
 from bert_tf.errors import UserError
 
 Batch = dict[str, tf.Tensor]
@@ -195,14 +195,16 @@ class _RecordFiles:
     return count
 
   def parse(self, elements: tf.Tensor) -> Batch:
-    features = {
-      name: tf.io.FixedLenFeature(
-        [] if field.length is None else [field.length],
-        tf.int64 if field.kind == "int64" else tf.float32,
-      )
-      for name, field in self.spec.items()
-    }
+    features = {name: _feature(field) for name, field in self.spec.items()}
     return _to_int32(tf.io.parse_example(elements, features))
+
+
+def _feature(field: Field) -> tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature:
+  """How a field is parsed."""
+  kind = tf.int64 if field.kind == "int64" else tf.float32
+  if field.varies:
+    return tf.io.FixedLenSequenceFeature([], kind, allow_missing=True)
+  return tf.io.FixedLenFeature([] if field.length is None else [field.length], kind)
 
 
 class _Arrays:

@@ -46,12 +46,15 @@ class Field:
       has; None: anything goes.
     per_piece: one number for every piece, so that padding may be cut off. A list that happens to
       be as long as the sequence, such as one of several labels, is not that.
+    varies: whether a record holds as many as it needs, up to `length`; a batch is padded to its
+      longest.
   """
 
   kind: Literal["int64", "float"]
   length: int | None
   below: int | Literal["vocab_size", "type_vocab_size"] | None = None
   per_piece: bool = False
+  varies: bool = False
 
   @property
   def size(self) -> int:
@@ -62,12 +65,12 @@ class Field:
 FeatureSpec = Mapping[str, Field]
 
 
-def _sequence(max_seq_length: int) -> dict[str, Field]:
+def _sequence(max_seq_length: int, varies: bool = False) -> dict[str, Field]:
   """What every task feeds to the encoder."""
   return {
-    "input_ids": Field("int64", max_seq_length, "vocab_size", per_piece=True),
-    "input_mask": Field("int64", max_seq_length, 2, per_piece=True),
-    "segment_ids": Field("int64", max_seq_length, "type_vocab_size", per_piece=True),
+    "input_ids": Field("int64", max_seq_length, "vocab_size", True, varies),
+    "input_mask": Field("int64", max_seq_length, 2, True, varies),
+    "segment_ids": Field("int64", max_seq_length, "type_vocab_size", True, varies),
   }
 
 
@@ -87,11 +90,16 @@ def unmasked_pretraining(max_seq_length: int) -> FeatureSpec:
   return {**_sequence(max_seq_length), "next_sentence_labels": Field("int64", 1, 2)}
 
 
-def classification(max_seq_length: int, *, regression: bool = False) -> FeatureSpec:
-  """Records of run_classifier.py; the label of a regression task is one float."""
+def classification(
+  max_seq_length: int, *, regression: bool = False, varies: bool = False
+) -> FeatureSpec:
+  """Records of run_classifier.py; the label of a regression task is one float.
+
+  Args: `varies`, whether records are documents of up to `max_seq_length` ids, without padding.
+  """
   label = Field("float", None) if regression else Field("int64", None)
   return {
-    **_sequence(max_seq_length),
+    **_sequence(max_seq_length, varies),
     "label_ids": label,
     "is_real_example": Field("int64", None, 2),
   }

@@ -11,7 +11,8 @@ from sklearn.base import ClassifierMixin
 
 from bert_tf.errors import UserError
 from bert_tf.estimators import sequence_data
-from bert_tf.estimators.base import BertEstimator, columns_of, two
+from bert_tf.estimators.base import columns_of, two
+from bert_tf.estimators.sequence_data import SequenceEstimator
 from bert_tf.tasks.classification.data import ClassificationData
 from bert_tf.tasks.classification.processors import CLASSIFICATION, MULTILABEL
 from bert_tf.trained_model import inputs
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(repr=False, eq=False, kw_only=True)
-class BertClassifier(ClassifierMixin, BertEstimator):
-  """Labels texts or pairs of texts, as run_classifier.py does; for the parameters see its base.
+class BertClassifier(ClassifierMixin, SequenceEstimator):
+  """Labels texts or pairs of texts, as run_classifier.py does; for the parameters see its bases.
 
   >>> import bert_tf
   >>> texts = ["good film", "bad film", "a good story", "a bad story"]
@@ -69,7 +70,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
       splits = {name: (x, _names_of_columns(rows)) for name, (x, rows) in splits.items()}
     elif not several:
       _check_targets(labels)
-    make_data = sequence_data.task_data(splits, MULTILABEL if several else CLASSIFICATION)
+    make_data = self._task_data(splits, MULTILABEL if several else CLASSIFICATION)
     self._train(make_data, ClassificationData.default_max_seq_length)
     self.classes_ = self._classes(splits["train"][1], several)
     return self

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from bert_tf.estimators import sequence_data
-from bert_tf.estimators.base import BertEstimator, columns_of, two
+from bert_tf.estimators.base import columns_of, two
+from bert_tf.estimators.sequence_data import SequenceEstimator
 from bert_tf.tasks.classification.data import ClassificationData
 from bert_tf.tasks.classification.processors import REGRESSION
 from bert_tf.trained_model import inputs
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(repr=False, eq=False, kw_only=True)
-class BertRegressor(RegressorMixin, BertEstimator):
-  """Predicts a number for texts or pairs of texts; for the parameters see its base.
+class BertRegressor(RegressorMixin, SequenceEstimator):
+  """Predicts a number for texts or pairs of texts; for the parameters see its bases.
 
   >>> import bert_tf
   >>> pairs = [("a dog runs", "a dog is running"), ("a dog runs", "the sky is blue")]
@@ -40,9 +40,7 @@ class BertRegressor(RegressorMixin, BertEstimator):
     splits = {"train": columns_of(X, y)}
     if validation_data is not None:
       splits["dev"] = columns_of(*two(validation_data))
-    self._train(
-      sequence_data.task_data(splits, REGRESSION), ClassificationData.default_max_seq_length
-    )
+    self._train(self._task_data(splits, REGRESSION), ClassificationData.default_max_seq_length)
     return self
 
   def predict(self, X: Any) -> np.ndarray:

@@ -8,8 +8,12 @@ from typing import Any
 
 from bert_tf import __version__
 from bert_tf.export.kinds import Kind
-from bert_tf.model_dir import Description
+from bert_tf.model_dir import Description, head_kinds
+from bert_tf.tasks.long_text import HEAD_TAIL, WINDOWS
 from bert_tf.tokenization import TokenizerSettings
+
+# Heads that read long texts in windows whatever they are told.
+_IN_WINDOWS = (head_kinds.QUESTION_ANSWERING, head_kinds.TOKENS)
 
 
 def model_card(
@@ -32,8 +36,7 @@ def model_card(
     f"# {facts['task'].replace('_', ' ').capitalize()} model",
     "",
     f"This model {kind.does}. {architecture}; matrix products in {facts['dtype']}.",
-    f"Text is {_reading(about.tokenizer)}; what is over {facts['max_seq_length']} tokens is cut off"
-    f"{', or read in overlapping windows' if facts['task'] == 'question_answering' else ''}.",
+    f"Text is {_reading(about.tokenizer)}; {_long_text(facts)}.",
     "",
     *([f"Labels, in the order of the outputs: {', '.join(labels)}.", ""] if labels else []),
     "## Signatures",
@@ -94,6 +97,21 @@ def _reading(settings: TokenizerSettings) -> str:
     if is_done
   ]
   return " and ".join(done) or "taken as it is"
+
+
+def _long_text(facts: Mapping[str, Any]) -> str:
+  """What is done with text that is longer than a sequence."""
+  length = facts["max_seq_length"]
+  if facts["task"] in _IN_WINDOWS:
+    return f"what is over {length} tokens is read in overlapping windows"
+  if facts.get("long_text") == HEAD_TAIL:
+    return f"of what is over {length} tokens the first quarter and the end are read"
+  if facts.get("long_text") == WINDOWS:
+    return (
+      f"what is over {length} tokens is read in up to {facts['max_windows']} overlapping windows,"
+      f" whose vectors become one ({facts['pooling']})"
+    )
+  return f"what is over {length} tokens is cut off"
 
 
 def _example(kind: Kind, signatures: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
 from bert_tf.model_dir import Description, head_kinds
+from bert_tf.tasks.long_text import LongText
 from bert_tf.tokenization import TokenizerSettings, require_special_tokens
 
 # How many labels a model has at least; the others have none.
@@ -38,6 +39,7 @@ class TextOptions:
     static_length: pad every batch to `max_seq_length`, for devices that want one fixed shape;
       otherwise a batch is padded to its own longest sequence.
     text_ops: "fast", or "compatible" for servers that lack the newest text operations.
+    long_text: what is read of texts that are longer than a sequence.
   """
 
   tokens: tuple[str, ...]
@@ -45,6 +47,12 @@ class TextOptions:
   max_seq_length: int = 128
   static_length: bool = False
   text_ops: str = "fast"
+  long_text: LongText = dataclasses.field(default_factory=LongText)
+
+  @property
+  def most_ids(self) -> int:
+    """The longest row of ids that a text becomes: a sequence, or a document of several windows."""
+    return self.long_text.most_ids(self.max_seq_length)
 
   def check(self, config: BertConfig) -> None:
     """Raises UserError where length or vocabulary do not fit the model."""
@@ -53,6 +61,10 @@ class TextOptions:
       raise UserError(
         "expected `max_seq_length` of at least 4, which three special tokens and a word take,"
         f" found {self.max_seq_length}; take the length that the model was trained with"
+      )
+    if self.long_text.in_windows and self.static_length:
+      raise UserError(
+        "`long_text=windows`: expected batches of any shape, found `static_length`; leave it out"
       )
     if not self.tokens:
       raise UserError(
@@ -72,6 +84,7 @@ class TextOptions:
       "max_seq_length": self.max_seq_length,
       "static_length": self.static_length,
       "text_ops": self.text_ops,
+      **self.long_text.settings(),
     }
 
 
@@ -111,7 +124,10 @@ class GraphPlan:
     """How the graph reads."""
     length = self.about.max_seq_length or DEFAULT_MAX_SEQ_LENGTH
     about = self.about
-    return TextOptions(about.tokens, about.tokenizer, length, self.static_length, self.text_ops)
+    long_text = LongText.of(about.settings)
+    return TextOptions(
+      about.tokens, about.tokenizer, length, self.static_length, self.text_ops, long_text
+    )
 
 
 @dataclasses.dataclass(frozen=True)

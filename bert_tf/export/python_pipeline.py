@@ -35,21 +35,26 @@ def features(
       tokens += ["[MASK]"] * (index > 0) + tokenizer.tokenize(part)
     return tokens
 
-  rows = [
-    _sequence(tokenize(a), tokenize(b), text.max_seq_length)
-    for a, b in zip(first, second, strict=True)
-  ]
+  rows = [_sequence(tokenize(a), tokenize(b), text) for a, b in zip(first, second, strict=True)]
   return _padded([(tokenizer.convert_tokens_to_ids(t), n) for t, n in rows], text)
 
 
-def _sequence(
-  tokens_a: list[str], tokens_b: list[str], max_seq_length: int
-) -> tuple[list[str], int]:
+def truncated(first: Sequence[str], second: Sequence[str], text: TextOptions) -> np.ndarray:
+  """Whether a sequence of `features` lacks pieces of its texts, bool [B]."""
+  tokenizer = FullTokenizer(text.tokens, settings=text.tokenizer)
+  rows = []
+  for a, b in zip(first, second, strict=True):
+    tokens = tokenizer.tokenize(a), tokenizer.tokenize(b)
+    count = sum(map(len, tokens))
+    text.long_text.cut(*tokens, text.max_seq_length)
+    rows.append(sum(map(len, tokens)) < count)
+  return np.array(rows, bool)
+
+
+def _sequence(tokens_a: list[str], tokens_b: list[str], text: TextOptions) -> tuple[list[str], int]:
   """[CLS] A [SEP] B [SEP] or [CLS] A [SEP], and the length of its first segment."""
-  room = max_seq_length - (3 if tokens_b else 2)
   has_b = bool(tokens_b)
-  while len(tokens_a) + len(tokens_b) > room:
-    (tokens_a if len(tokens_a) > len(tokens_b) else tokens_b).pop()
+  text.long_text.cut(tokens_a, tokens_b, text.max_seq_length)
   first = ["[CLS]", *tokens_a, "[SEP]"]
   return [*first, *tokens_b, *(["[SEP]"] if has_b else [])], len(first)
 

@@ -81,6 +81,8 @@ class ExportRunner:
     kinds.check(self.plan)
     if flags.options.lite and about.head == head_kinds.PRETRAINING:
       raise UserError("expected no `lite`, which has no form for masks; leave it out")
+    if flags.options.lite and self.plan.text.long_text.in_windows:
+      raise UserError("expected no `lite`, which has no form for `long_text=windows`; leave it out")
     signature_lengths(flags.options.lite_lengths, self.plan.text.max_seq_length)
     flags.options.check_possible()
 

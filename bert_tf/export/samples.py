@@ -52,13 +52,16 @@ def of_texts(
     pairs: whether `serving_default` takes two texts.
   """
   first, second = columns()
+  none = [""] * len(first)
   features = python_pipeline.features(list(first), list(second), text)
-  alone = answers(python_pipeline.features(list(first), [""] * len(first), text))
+  alone = answers(python_pipeline.features(list(first), none, text))
   both = answers(features)
   two = {"text": first, "text_pair": second}
+  of_two = {**both, "truncated": python_pipeline.truncated(list(first), list(second), text)}
+  of_one = {**alone, "truncated": python_pipeline.truncated(list(first), none, text)}
   return {
-    "serving_default": (two, both) if pairs else ({"text": first}, alone),
-    "pairs": (two, both),
+    "serving_default": (two, of_two) if pairs else ({"text": first}, of_one),
+    "pairs": (two, of_two),
     "tensors": (features, both),
     "examples": ({"examples": python_pipeline.examples(features)}, both),
     "tokenize": (two, features),

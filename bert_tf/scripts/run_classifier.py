@@ -12,11 +12,14 @@ import functools
 from absl import flags
 
 from bert_tf.scripts import fine_tuning_flags, training_flags
+from bert_tf.scripts.option_flags import define_integer
 from bert_tf.tasks.classification import registry
 from bert_tf.tasks.classification.data import ClassificationData, ClassificationOptions
 from bert_tf.tasks.classification.processors import TableOptions
 
 FLAGS = flags.FLAGS
+# What is read of long texts: fields of `LongText`.
+_LONG_TEXT = ("long_text", "pooling", "doc_stride", "max_windows")
 
 fine_tuning_flags.define("Longer texts are truncated to so many pieces.")
 fine_tuning_flags.define_evaluation()
@@ -67,6 +70,32 @@ flags.DEFINE_bool(
   None,
   "Whether a table's first row names the columns; default: it does if it names a wanted one.",
 )
+flags.DEFINE_enum(
+  "long_text",
+  "first",
+  ["first", "head_tail", "windows"],
+  "What is read of a text longer than --max_seq_length: its beginning; its first quarter and its"
+  " end; or all of it, in windows whose vectors become one.",
+)
+flags.DEFINE_enum(
+  "pooling",
+  "mean",
+  ["mean", "max", "attention"],
+  "How the vectors of --long_text=windows become that of the text.",
+)
+define_integer(
+  "doc_stride",
+  None,
+  "How many pieces a window of --long_text=windows starts after the one before; default: half a"
+  " window.",
+  least=1,
+)
+define_integer(
+  "max_windows",
+  32,
+  "How many windows of a text are read with --long_text=windows; what is beyond is cut off.",
+  least=1,
+)
 flags.DEFINE_string("train_file", None, "A table to train on; default: train.* in --data_dir.")
 flags.DEFINE_string("dev_file", None, "A table to evaluate on; default: dev.* in --data_dir.")
 flags.DEFINE_string("test_file", None, "A table to predict; default: test.* in --data_dir.")
@@ -95,5 +124,8 @@ def main(data: type[ClassificationData] = ClassificationData) -> None:
     header=FLAGS.header,
     files=fine_tuning_flags.files_of_splits(),
   )
-  task = ClassificationOptions(FLAGS.task_name, FLAGS.data_dir, FLAGS.xnli_language, table)
+  long_text = {name: training_flags.said(name) for name in _LONG_TEXT}
+  task = ClassificationOptions(
+    FLAGS.task_name, FLAGS.data_dir, FLAGS.xnli_language, table, long_text=long_text
+  )
   fine_tuning_flags.run(functools.partial(data, task))

@@ -101,6 +101,7 @@ class FineTuning:
     Raises:
       UserError: the output directory holds another run, or see `loop.train`.
     """
+    self.data.check_training(training)
     settings = self.run_settings()
     start = run_config.check(self.about.config, training, devices, settings)
     finished = start.step is not None and start.step >= training.num_train_steps

@@ -15,6 +15,7 @@ from bert_tf.model_dir import Description, head_kinds
 if TYPE_CHECKING:
   import keras
 
+  from bert_tf.training.options import TrainingOptions
   from bert_tf.training.task import Task
 
 TRAIN, DEV, TEST = "train", "dev", "test"
@@ -141,6 +142,9 @@ class TaskData(abc.ABC):
   @abc.abstractmethod
   def scores(self, answers: Answers) -> dict[str, float]:
     """Returns scores of answers to `scored_split`, the task's `best_metric` among them."""
+
+  def check_training(self, training: TrainingOptions) -> None:  # noqa: B027
+    """Raises UserError where the task cannot be trained as the options say."""
 
   def log_training(self) -> None:
     """Logs what there is to train on."""

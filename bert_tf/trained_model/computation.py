@@ -35,6 +35,7 @@ class Computation:
     kind: Any,
     outputs: Outputs,
     batch_size: int,
+    longest: int | None = None,
   ) -> list[tuple[np.ndarray, ...]]:
     """Returns for every sequence its rows of the outputs, padded as its batch was.
 
@@ -43,10 +44,11 @@ class Computation:
       kind: names the outputs; those of one name are traced once.
       outputs: what to compute.
       batch_size: how many sequences at once.
+      longest: what no batch is padded beyond; default: `max_seq_length`.
     """
     function = self._function(kind, outputs)
     results: list[tuple[np.ndarray, ...]] = [()] * len(sequences)
-    batches = by_length(sequences, function, batch_size, self._max_seq_length)
+    batches = by_length(sequences, function, batch_size, longest or self._max_seq_length)
     for places, values in batches:
       for row, place in enumerate(places):
         results[place] = tuple(value[row].numpy() for value in values)

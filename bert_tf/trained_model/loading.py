@@ -13,6 +13,7 @@ from bert_tf import script
 from bert_tf.errors import UserError
 from bert_tf.files import existing_checkpoint
 from bert_tf.model_dir import Description, Given, describe, head_kinds
+from bert_tf.tasks.long_text import LongText
 from bert_tf.trained_model.model import TrainedModel
 
 if TYPE_CHECKING:
@@ -164,4 +165,8 @@ def _build(about: Description, shapes: Shapes, dtype: str | None) -> keras.Model
   count = shapes["output_weights"][0]
   if head == head_kinds.TOKENS:
     return heads.TokenClassifierModel(config, count, dtype, add_pooler=has_pooler)
-  return heads.ClassifierModel(config, count, dtype)
+  from bert_tf.tasks.classification.model import Reading, create_model
+
+  length = about.max_seq_length or config.max_position_embeddings
+  reading = Reading(length, LongText.of(about.settings))
+  return create_model(config, count, reading, dtype)

@@ -14,6 +14,7 @@ from bert_tf.config import BertConfig
 from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.model_dir import Description, head_kinds
+from bert_tf.tasks.long_text import LongText
 from bert_tf.tasks.vectors.token_vectors import (
   InputExample,
   InputFeatures,
@@ -328,7 +329,8 @@ class TrainedModel:
     from bert_tf.trained_model import computation
 
     self._check_head(method, *head_kinds.SEQUENCE_HEADS)
-    rows = self._run(texts, "logits", computation.logits, batch_size)
+    long_text = LongText.of(self.about.settings)
+    rows = self._run(texts, "logits", computation.logits, batch_size, long_text=long_text)
     return _stack(rows, len(self.labels) or 1)
 
   def _tag(self, sentences: list[list[str]], batch_size: int):
@@ -346,24 +348,28 @@ class TrainedModel:
     outputs: Outputs,
     batch_size: int,
     tokenizer: FullTokenizer | None = None,
+    long_text: LongText | None = None,
   ) -> list[tuple[np.ndarray, ...]]:
     if batch_size < 1:
       raise UserError(f"`batch_size`: expected at least 1, found {batch_size}")
-    sequences = self._sequences(inputs.texts_of(texts), tokenizer or self.tokenizer)
-    return self._compute.run(sequences, kind, outputs, batch_size)
+    long_text = long_text or LongText()
+    sequences = self._sequences(inputs.texts_of(texts), tokenizer or self.tokenizer, long_text)
+    longest = long_text.most_ids(self.max_seq_length)
+    return self._compute.run(sequences, kind, outputs, batch_size, longest)
 
   def _sequences(
-    self, texts: Sequence[inputs.Text], tokenizer: FullTokenizer
+    self, texts: Sequence[inputs.Text], tokenizer: FullTokenizer, long_text: LongText
   ) -> list[InputFeatures]:
     report = TokenizationReport()
     examples = (InputExample(i, a, b) for i, (a, b) in enumerate(texts))
     length = self.max_seq_length
-    sequences = list(convert_examples_to_features(examples, tokenizer, length, report))
+    found = convert_examples_to_features(examples, tokenizer, length, report, long_text.cut)
+    sequences = list(found)
     if report.cut:
       logging.warning(
         "%d of %d texts are longer than the %d pieces that are read, and were cut;"
         " `max_seq_length` of load() can be at most %d",
-        report.cut, report.texts, length, self.config.max_position_embeddings,
+        report.cut, report.texts, long_text.most_ids(length), self.config.max_position_embeddings,
       )  # fmt: skip
     report.warn_of_unknown("the texts")
     return sequences

@@ -175,10 +175,11 @@ def _estimate(
 ) -> None:
   config: BertConfig = model.config
   parameters = sum(int(np.prod(variable.shape)) for variable in model.variables)
-  share, length = max(1, len(batch["input_mask"]) // replicas), batch["input_mask"].shape[1]
+  count, length = task.sequences_of_row(int(batch["input_mask"].shape[1]))
+  share = count * max(1, len(batch["input_mask"]) // replicas)
   rows = share // options.gradient_accumulation_steps
   if options.tokens_per_batch:
-    rows = max(1, min(share, options.tokens_per_batch // length))
+    rows = max(count, min(share, options.tokens_per_batch // length))
   state = 16 * parameters
   activations = activation_bytes(
     config, rows, length, 4 if devices.dtype == "float32" else 2, options.recompute_activations

@@ -39,7 +39,12 @@ def equal(features: Features, count: int) -> Pieces:
   return Pieces(rows, take)
 
 
-def of_tokens(features: Features, budget: int, token_features: tuple[str, ...] = ()) -> Pieces:
+def of_tokens(
+  features: Features,
+  budget: int,
+  token_features: tuple[str, ...] = (),
+  tokens_of_row: Callable[[tf.Tensor], tf.Tensor] = lambda length: length,
+) -> Pieces:
   """Cuts a batch into pieces of similar length, each of as many rows as `budget` has room for.
 
   Args:
@@ -47,6 +52,7 @@ def of_tokens(features: Features, budget: int, token_features: tuple[str, ...] =
     budget: most tokens of a piece, padding included; a piece has one row at least.
     token_features: names of those that are [rows, S] and are cut to the longest row of a piece;
       none: padding stays.
+    tokens_of_row: how many tokens are computed of a row of so many, padding included.
   """
   mask = features["input_mask"]
   rows, full = tf.unstack(tf.shape(mask))
@@ -60,7 +66,7 @@ def of_tokens(features: Features, budget: int, token_features: tuple[str, ...] =
     length = full
     if trimmed:
       length = tf.clip_by_value(round_up(lengths[start]), 1, full)
-    end = tf.minimum(rows, start + tf.maximum(1, budget // length))
+    end = tf.minimum(rows, start + tf.maximum(1, budget // tokens_of_row(length)))
     piece = {name: x[start:end] for name, x in features.items()}
     return piece | {name: piece[name][:, :length] for name in trimmed}, end
 

@@ -209,7 +209,12 @@ class TrainStep:
       return microbatches.equal(features, options.gradient_accumulation_steps)
     # XLA compiles every length anew.
     trimmed = () if options.enable_xla else self._task.token_features
-    return microbatches.of_tokens(features, options.tokens_per_batch, trimmed)
+
+    def tokens_of_row(length: tf.Tensor) -> tf.Tensor:
+      count, of_each = self._task.sequences_of_row(length)
+      return count * of_each
+
+    return microbatches.of_tokens(features, options.tokens_per_batch, trimmed, tokens_of_row)
 
   def _compute_in_pieces(
     self, features: Features, weights: Mapping[str, tf.Tensor], first_piece: tf.Tensor

@@ -132,6 +132,13 @@ class Task(abc.ABC):
     """Returns for how many places of a row the task computes a score of every word."""
     return 0
 
+  def sequences_of_row(self, length: Any) -> tuple[Any, Any]:
+    """Returns how many sequences a row of `length` ids is computed as, and how long these are.
+
+    Args: `length`, padding included; a number or an int32 scalar.
+    """
+    return 1, length
+
   def num_train_examples(self) -> int | None:
     """Returns how many examples an epoch has, or None where that is not known."""
     return None

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from bert_tf import BertConfig, BertModel, checkpoints, heads, modeling
 from bert_tf.checkpoints import tf1
+from bert_tf.document_classifier import DocumentClassifierModel
 from bert_tf.export.graphs.frozen_model import FrozenModel
 from bert_tf.keras_model import BertKerasModel
 from bert_tf.model_dir import Description
@@ -40,6 +41,7 @@ MODELS: dict[str, Callable[..., BertKerasModel]] = {
   "pretraining": heads.PretrainingModel,
   "masked LM": lambda c, **o: heads.PretrainingModel(c, next_sentence=False, **o),
   "classifier": lambda c, **o: heads.ClassifierModel(c, LABELS, **o),
+  "documents": lambda c, **o: DocumentClassifierModel(c, LABELS, 5, 2, "attention", **o),
   "tokens": lambda c, **o: heads.TokenClassifierModel(c, LABELS, **o),
   "tokens, no pooler": lambda c, **o: heads.TokenClassifierModel(c, LABELS, add_pooler=False, **o),
   "span": heads.SpanModel,
@@ -53,6 +55,10 @@ NOT_APPLICABLE = {
   for check in (
     "saved_model_in_a_session", "traced", "compiled", "bfloat16", "recomputed", "two_replicas",
   )
+} | {
+  ("documents", "hugging_face"): "no attention over windows there; the conversion says so",
+  ("documents", "compiled"): "the number of windows depends on the lengths; refused with XLA",
+  ("documents", "packed"): "a row is one document",
 }  # fmt: skip
 
 SEED = (1, 2)
@@ -92,6 +98,11 @@ def flat(outputs: dict) -> dict[str, np.ndarray]:
     values = {f"{name}_{i}": v for i, v in enumerate(value)} if isinstance(value, list) else None
     found.update(values or {name: value})
   return {name: tf.cast(value, tf.float32).numpy() for name, value in found.items()}
+
+
+def vectors_of(outputs: dict) -> str:
+  """The output of the encoder that a model gives: of tokens or, of a document, the pooled one."""
+  return "sequence_output" if "sequence_output" in outputs else "pooled_output"
 
 
 def loss_of(outputs: dict) -> tf.Tensor:
@@ -181,7 +192,7 @@ def saved_model_in_a_session(case: Case, path) -> None:
     feed = {graph.inputs[n].name: FEATURES[n] for n in graph.inputs}
     found = session.run({n: info.name for n, info in graph.outputs.items()}, feed)
   assert_close(found, {n: case.outputs[n] for n in found}, 1e-6)
-  assert "sequence_output" in found
+  assert vectors_of(found) in found
 
 
 def keras_file(case: Case, path) -> None:
@@ -226,11 +237,12 @@ def bfloat16(case: Case, path) -> None:
   model = case.again(dtype="mixed_bfloat16")
   assert {v.dtype for v in model.variables} == {"float32"}
   outputs = model(FEATURES)
-  assert outputs["sequence_output"].dtype == tf.bfloat16
+  vectors = vectors_of(outputs)
+  assert outputs[vectors].dtype == tf.bfloat16
   assert {v.dtype for n, v in outputs.items() if n.endswith("logits")} <= {tf.float32}
   # 8 bits of precision.
   assert_close(flat(outputs), case.outputs, 0.1)
-  assert not np.array_equal(flat(outputs)["sequence_output"], case.outputs["sequence_output"])
+  assert not np.array_equal(flat(outputs)[vectors], case.outputs[vectors])
 
 
 def packed(case: Case, path) -> None:
@@ -300,7 +312,8 @@ def on_two_replicas() -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
         total = tf.distribute.get_replica_context().all_reduce(
           "sum", gradients(model, features, False)
         )
-        return model(features)["sequence_output"], total
+        outputs = model(features)
+        return outputs[vectors_of(outputs)], total
 
       return strategy.run(replica, args=(features,))
 
@@ -308,7 +321,7 @@ def on_two_replicas() -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
     sequences = tf.concat(strategy.experimental_local_results(sequences), axis=0)
     totals = [strategy.experimental_local_results(g)[0].numpy() for g in totals]
     expected = [g.numpy() for g in gradients(case.model, FEATURES, False)]
-    found[name] = [sequences.numpy(), *totals], [case.outputs["sequence_output"], *expected]
+    found[name] = [sequences.numpy(), *totals], [case.outputs[vectors_of(case.outputs)], *expected]
   return found
 
 

@@ -35,8 +35,13 @@ class TextModule(tf.Module):
     vocabulary = self.tokenizer.vocab
     self._tokens = tf.constant(list(vocabulary))
     self.packer = SequencePacker(
-      vocabulary["[CLS]"], vocabulary["[SEP]"], text.max_seq_length, text.static_length
+      vocabulary["[CLS]"],
+      vocabulary["[SEP]"],
+      text.max_seq_length,
+      text.static_length,
+      text.long_text,
     )
+    self._longest = text.most_ids if text.long_text.in_windows else None
 
     # Traced once and called by all signatures: with twelve layers, tracing takes seconds.
     self.tokenize = once(self.tokenizer, tf.TensorSpec([None], tf.string))
@@ -48,7 +53,8 @@ class TextModule(tf.Module):
 
     Not of ids from outside, where the mask may be anything and logits of padding are wanted too.
     """
-    if self.text.static_length:
+    # Documents are cut into windows first.
+    if self.text.static_length or self.text.long_text.in_windows:
       return dict(features)
     places = tf.where(tf.reshape(features["input_mask"], [-1]) > 0)[:, 0]
     return {**features, "token_places": _with_a_common_size(places)}
@@ -59,8 +65,13 @@ class TextModule(tf.Module):
 
   def features(self, text: tf.Tensor, text_pair: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
     """Turns strings [B] into the encoder's inputs."""
+    return self.packer(*self._both(text, text_pair))
+
+  def _both(
+    self, text: tf.Tensor, text_pair: tf.Tensor | None
+  ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
     first = self.pieces(text)
-    return self.packer(first, first[:, :0] if text_pair is None else self.pieces(text_pair))
+    return first, first[:, :0] if text_pair is None else self.pieces(text_pair)
 
   def pieces(self, text: tf.Tensor) -> tf.RaggedTensor:
     """Ids of strings [B] without special tokens: int32 [B, (tokens)]."""
@@ -69,8 +80,9 @@ class TextModule(tf.Module):
   def answers_to_text(
     self, text: tf.Tensor, text_pair: tf.Tensor | None = None
   ) -> dict[str, tf.Tensor]:
-    """The outputs for strings [B]."""
-    return self.answer_text(self.features(text, text_pair))
+    """The outputs for strings [B], and `truncated`, bool [B]: whether a part was not read."""
+    both = self._both(text, text_pair)
+    return {**self.answer_text(self.packer(*both)), "truncated": self.packer.truncated(*both)}
 
   def tensor_specs(self) -> dict[str, tf.TensorSpec]:
     """The inputs of the signature `tensors`."""
@@ -91,7 +103,8 @@ class TextModule(tf.Module):
     def of_pairs(text, text_pair):
       return self.answers_to_text(text, text_pair)
 
-    pair_function = concrete(of_pairs, strings("text", "text_pair")) if self.takes_pairs else None
+    takes_pairs = self.takes_pairs and not self.text.long_text.in_windows
+    pair_function = concrete(of_pairs, strings("text", "text_pair")) if takes_pairs else None
     return {
       "serving_default": pair_function if pairs else concrete(of_text, strings("text")),
       **({"pairs": pair_function} if pair_function else {}),
@@ -103,7 +116,7 @@ class TextModule(tf.Module):
 
     def of_tensors(input_ids, input_mask, segment_ids):
       ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
-      return self.answer_ids(checked_features(ids, self.config))
+      return self.answer_ids(checked_features(ids, self.config, self._longest))
 
     def of_examples(examples):
       return self.answer_ids(self.parsed(examples))
@@ -117,7 +130,7 @@ class TextModule(tf.Module):
   def parsed(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
     """The features of serialized tf.Examples, string [B], of the shape that `tensors` takes."""
     length = self.text.max_seq_length if self.text.static_length else None
-    return checked_features(parse_examples(examples, length), self.config)
+    return checked_features(parse_examples(examples, length), self.config, self._longest)
 
   def tokenize_signature(self):
     """What two texts become: the features and `tokens`, string [B, S]."""

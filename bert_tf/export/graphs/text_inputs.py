@@ -9,6 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from bert_tf.config import BertConfig
+from bert_tf.tasks.long_text import HEAD_TAIL, LongText, first_part
 
 
 def truncated_lengths(
@@ -36,9 +37,20 @@ def truncated_lengths(
 
 def head(rows: tf.RaggedTensor, keep: tf.Tensor) -> tf.RaggedTensor:
   """The first `keep[i]` values of every row i; keep: int64 [B], at most the row's length."""
+  return _parts(rows, keep, keep)
+
+
+def ends(rows: tf.RaggedTensor, keep: tf.Tensor) -> tf.RaggedTensor:
+  """The first and the last values of every row, `keep[i]` in all (`long_text.ends`)."""
+  return _parts(rows, keep, first_part(keep))
+
+
+def _parts(rows: tf.RaggedTensor, keep: tf.Tensor, first: tf.Tensor) -> tf.RaggedTensor:
+  """`keep[i]` values of every row i: `first[i]` at its beginning, the others at its end."""
   lengths = rows.row_lengths()
   positions = tf.ragged.range(lengths).flat_values
-  kept = positions < tf.repeat(keep, lengths)
+  rest = lengths - (keep - first)
+  kept = (positions < tf.repeat(first, lengths)) | (positions >= tf.repeat(rest, lengths))
   return tf.RaggedTensor.from_row_lengths(
     tf.boolean_mask(rows.flat_values, kept), keep, validate=False
   )
@@ -47,11 +59,20 @@ def head(rows: tf.RaggedTensor, keep: tf.Tensor) -> tf.RaggedTensor:
 class SequencePacker:
   """Joins one or two texts with the special tokens and pads the batch."""
 
-  def __init__(self, cls_id: int, sep_id: int, max_seq_length: int, static_length: bool = False):
+  def __init__(
+    self,
+    cls_id: int,
+    sep_id: int,
+    max_seq_length: int,
+    static_length: bool = False,
+    long_text: LongText | None = None,
+  ):
+    long_text = long_text or LongText()
     self._cls_id = cls_id
     self._sep_id = sep_id
-    self._max_seq_length = max_seq_length
+    self._most_ids = long_text.most_ids(max_seq_length)
     self._static_length = static_length
+    self._cut = ends if long_text.long_text == HEAD_TAIL else head
 
   def __call__(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> dict[str, tf.Tensor]:
     """Packs a batch.
@@ -63,21 +84,31 @@ class SequencePacker:
     Returns:
       `input_ids`, `input_mask` and `segment_ids`, int32 [B, S].
     """
-    length_a, length_b = first.row_lengths(), second.row_lengths()
-    has_b = tf.cast(length_b > 0, tf.int64)
-    keep_a, keep_b = truncated_lengths(length_a, length_b, self._max_seq_length - 2 - has_b)
+    keep_a, keep_b = self._kept(first, second)
+    has_b = tf.cast(second.row_lengths() > 0, tf.int64)
     rows = tf.ones_like(keep_a)
     sequence = tf.concat(
       [
         self._special(self._cls_id, rows),
-        head(first, keep_a),
+        self._cut(first, keep_a),
         self._special(self._sep_id, rows),
-        head(second, keep_b),
+        self._cut(second, keep_b),
         self._special(self._sep_id, has_b),
       ],
       axis=1,
     )
     return self._pad(sequence, first_segment=keep_a + 2)
+
+  def truncated(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> tf.Tensor:
+    """Whether a text loses tokens, bool [B]; Args as of a call."""
+    keep_a, keep_b = self._kept(first, second)
+    return keep_a + keep_b < first.row_lengths() + second.row_lengths()
+
+  def _kept(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """How many tokens of both are kept, int64 [B]."""
+    length_a, length_b = first.row_lengths(), second.row_lengths()
+    has_b = tf.cast(length_b > 0, tf.int64)
+    return truncated_lengths(length_a, length_b, self._most_ids - 2 - has_b)
 
   def _special(self, token_id: int, counts: tf.Tensor) -> tf.RaggedTensor:
     ids = tf.fill([tf.reduce_sum(counts)], tf.constant(token_id, tf.int32))
@@ -86,7 +117,7 @@ class SequencePacker:
   def _pad(self, sequence: tf.RaggedTensor, first_segment: tf.Tensor) -> dict[str, tf.Tensor]:
     lengths = sequence.row_lengths()
     if self._static_length:
-      width = tf.constant(self._max_seq_length, tf.int64)
+      width = tf.constant(self._most_ids, tf.int64)
     else:
       # An empty batch has no longest row; one column keeps the graph's later reshapes valid.
       width = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
@@ -94,7 +125,7 @@ class SequencePacker:
     input_mask = tf.sequence_mask(lengths, width, tf.int32)
     segment_ids = input_mask - tf.sequence_mask(first_segment, width, tf.int32)
     features = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
-    static = self._max_seq_length if self._static_length else None
+    static = self._most_ids if self._static_length else None
     return {name: tf.ensure_shape(value, [None, static]) for name, value in features.items()}
 
 
@@ -138,8 +169,12 @@ def _of_width(rows: tf.Tensor, width: tf.Tensor, static: int | None) -> tf.Tenso
   return tf.ensure_shape(rows, [None, static])
 
 
-def checked_features(features: dict[str, tf.Tensor], config: BertConfig) -> dict[str, tf.Tensor]:
+def checked_features(
+  features: dict[str, tf.Tensor], config: BertConfig, longest: int | None = None
+) -> dict[str, tf.Tensor]:
   """Passes on ids from outside that the model can take; refuses others when the graph runs.
+
+  Rows have up to `longest` ids, as many as the model has positions by default.
 
   Without this, what the lookups do with a wrong id depends on the device: an error on a CPU,
   zeros on a GPU.
@@ -158,7 +193,7 @@ def checked_features(features: dict[str, tf.Tensor], config: BertConfig) -> dict
     message = f"{name} must be from 0 to {limit - 1}"
     checks.append(tf.debugging.assert_non_negative(values, message))
     checks.append(tf.debugging.assert_less(values, limit, message))
-  longest = config.max_position_embeddings
+  longest = longest or config.max_position_embeddings
   checks.append(
     tf.debugging.assert_less_equal(shape[1], longest, f"sequences must have up to {longest} ids")
   )

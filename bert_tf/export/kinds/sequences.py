@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from bert_tf.errors import UserError
 from bert_tf.export.kinds.base import Kind, Parts
 from bert_tf.export.options import GraphPlan
 
@@ -22,11 +23,17 @@ class _Sequences(Kind):
   takes_pairs = True
   module: ClassVar[str]
 
+  def check(self, plan: GraphPlan) -> None:
+    """See `Kind`."""
+    if plan.about.pairs and plan.text.long_text.in_windows:
+      raise UserError("`pairs`: expected single texts with `long_text=windows`, found pairs")
+
   def model(self, plan: GraphPlan, parts: Parts, policy: str) -> keras.Model:
     """See `Kind`."""
-    from bert_tf.heads import ClassifierModel
+    from bert_tf.tasks.classification.model import Reading, create_model
 
-    return ClassifierModel(plan.about.config, len(plan.about.labels) or 1, policy)
+    reading = Reading(plan.text.max_seq_length, plan.text.long_text)
+    return create_model(plan.about.config, len(plan.about.labels) or 1, reading, policy)
 
   def graph(self, model: keras.Model, plan: GraphPlan) -> TextModule:
     """See `Kind`."""
@@ -42,7 +49,10 @@ class _Sequences(Kind):
     def answers(features: Arrays) -> dict[str, np.ndarray]:
       return self._answers(samples.run(model, features)["logits"].numpy(), plan)
 
-    return samples.of_texts(answers, plan.text, bool(plan.about.pairs))
+    found = samples.of_texts(answers, plan.text, bool(plan.about.pairs))
+    if plan.text.long_text.in_windows:
+      del found["pairs"]
+    return found
 
   def _answers(self, logits: np.ndarray, plan: GraphPlan) -> dict[str, np.ndarray]:
     raise NotImplementedError

@@ -26,18 +26,21 @@ from bert_tf.tasks.classification.processors import (
   TableOptions,
   create_processor,
 )
+from bert_tf.tasks.long_text import LongText
 from bert_tf.tasks.results import format_value, write_eval_results, write_json
 from bert_tf.tasks.task_data import DEV, TEST, TRAIN, Answers, FineTuningOptions, TaskData
 
 if TYPE_CHECKING:
   from bert_tf.tasks.classification.model import ClassificationTask
+  from bert_tf.training.options import TrainingOptions
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationOptions:
   """Where the examples are; the flags of run_classifier.py have the same names.
 
-  `processor` has them where they are in memory.
+  `processor` has them where they are in memory. `long_text` holds what is said of `LongText`, by
+  name.
   """
 
   task_name: str
@@ -45,6 +48,7 @@ class ClassificationOptions:
   xnli_language: str = "zh"
   table: TableOptions = dataclasses.field(default_factory=TableOptions)
   processor: DataProcessor | None = None
+  long_text: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class ClassificationData(TaskData):
@@ -66,6 +70,8 @@ class ClassificationData(TaskData):
         f" {self._max_seq_length}"
       )
     self._config, self._tokenizer = weights.config, weights.full_tokenizer()
+    self._long_text = LongText.settled(task.long_text, weights.settings)
+    self.settings = self._long_text.settings()
     table = task.table
     if table.task_type is None:
       table = dataclasses.replace(table, task_type=weights.head or CLASSIFICATION)
@@ -77,9 +83,15 @@ class ClassificationData(TaskData):
     self._encoder = LabelEncoder(self._processor, labels_of_weights(self._processor, weights))
     self.labels = tuple(self._encoder.labels)
     self.head = self._encoder.task_type
-    self.run_settings = {"task_name": task.task_name.lower(), "task_type": self.head}
+    self.run_settings = {
+      "task_name": task.task_name.lower(),
+      "task_type": self.head,
+      "long_text": self._long_text.long_text,
+      **self.settings,
+    }
     wanted = [split for split in (TRAIN, DEV, TEST) if options.wants(split)]
     self.pairs = any(example.text_b for split in wanted for example in self.examples(split))
+    self._check_windows()
     self.input_files = {"data_dir": [p for s in wanted for p in self._processor.files(s)]}
     if options.do_train:
       self.train_files = self._processor.files(TRAIN)
@@ -101,6 +113,35 @@ class ClassificationData(TaskData):
     given = self._task.table.labels
     if given and weights.labels and (found := labels.difference(given, weights.labels)):
       raise UserError(f"`labels`: expected those of the weights, found {found}; leave the flag out")
+
+  def _check_windows(self) -> None:
+    """Raises UserError where texts are to be read in windows and cannot be."""
+    self._long_text.most_ids(self._max_seq_length)
+    if not self._long_text.in_windows:
+      return
+    if self.pairs:
+      raise UserError(
+        "`long_text=windows`: expected single texts, found pairs, of which it is not clear what to"
+        " repeat in every window; take `long_text=head_tail`, or join both texts in one column"
+      )
+    if self._options.pad_to_max_length:
+      raise UserError(
+        "`long_text=windows`: expected batches of any shape, found `pad_to_max_length`, which"
+        " `enable_xla` and TPUs turn on; leave it out, or take `long_text=head_tail`"
+      )
+
+  def check_training(self, training: TrainingOptions) -> None:
+    """See `TaskData`; a text is not cut up between the pieces of a batch."""
+    budget, length = training.tokens_per_batch, self._max_seq_length
+    if not self._long_text.in_windows or not budget:
+      return
+    most = self._long_text.max_windows * length
+    if most > budget:
+      raise UserError(
+        f"`tokens_per_batch`: expected at least {most}, what a text of `max_windows="
+        f"{self._long_text.max_windows}` of `max_seq_length={length}` takes, found {budget}; raise"
+        " it, or lower `max_windows`"
+      )
 
   @property
   def num_train_examples(self) -> int:
@@ -126,10 +167,11 @@ class ClassificationData(TaskData):
   ) -> Iterator[Mapping[str, Sequence]]:
     """See `TaskData`: one for each (original: `file_based_convert_examples_to_features`)."""
     report = TokenizationReport()
-    length = self._max_seq_length
+    length, long_text = self._max_seq_length, self._long_text
     for example in examples:
-      yield convert_example(example, self._encoder, length, self._tokenizer, report).to_record()
-    report.log(f"{split} set", self.unit, f"`max_seq_length={length}`")
+      features = convert_example(example, self._encoder, length, self._tokenizer, report, long_text)
+      yield features.to_record()
+    report.log(f"{split} set", self.unit, long_text.limit(length))
 
   def task_class(self) -> type[ClassificationTask]:
     """What is learnt; a subclass may give it another head, see examples/custom_head.py."""
@@ -141,13 +183,16 @@ class ClassificationData(TaskData):
     self, train_file: str | None, num_records: int | None, **options: Any
   ) -> ClassificationTask:
     """See `TaskData`."""
+    from bert_tf.tasks.classification.model import Reading
+
     return self.task_class()(
       self._config,
       self._encoder.num_outputs,
       self.head,
-      record_spec(self._encoder, self._max_seq_length),
+      record_spec(self._encoder, self._max_seq_length, self._long_text),
       train_file,
       self._options.pad_to_max_length,
+      Reading(self._max_seq_length, self._long_text),
       **options,
     )
 

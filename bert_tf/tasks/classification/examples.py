@@ -40,7 +40,8 @@ class InputExample:
 def text_of_labels(examples: Sequence[InputExample], labels: set[str]) -> str | None:
   """The attribute, "text_a" or "text_b", that holds nothing but labels in all examples."""
   for name in ("text_a", "text_b"):
-    if examples and all((getattr(e, name) or "").strip() in labels for e in examples):
+    texts = [getattr(example, name) for example in examples]
+    if texts and all(text is not None and text.strip() in labels for text in texts):
       return name
   return None
 

@@ -17,7 +17,7 @@ from bert_tf.tasks.classification.processors import (
   DataProcessor,
   InputExample,
 )
-from bert_tf.tasks.vectors.token_vectors import truncate_seq_pair
+from bert_tf.tasks.long_text import LongText
 from bert_tf.tokenization import FullTokenizer
 
 # How many labels a message lists.
@@ -26,7 +26,9 @@ _MOST_LABELS = 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InputFeatures:
-  """One example as numbers; the lists are [max_seq_length], `label` is a list of one or L."""
+  """One example as numbers; the lists are [max_seq_length], or those of a document as long as they
+  need be; `label` is a list of one or L.
+  """
 
   input_ids: list[int]
   input_mask: list[int]
@@ -106,11 +108,11 @@ def convert_example(
   max_seq_length: int,
   tokenizer: FullTokenizer,
   report: TokenizationReport | None = None,
+  long_text: LongText | None = None,
 ) -> InputFeatures:
   """[CLS] a [SEP], or [CLS] a [SEP] b [SEP], padded with zeros to `max_seq_length`.
 
-  A pair that is too long loses pieces at the end of its longer text, of the second one where
-  both are of one length.
+  A document that will be read in windows is not padded.
 
   Args:
     example: one text or a pair.
@@ -118,14 +120,13 @@ def convert_example(
     max_seq_length: longest sequence, special tokens included.
     tokenizer: of the model's vocabulary.
     report: counts the example and what it loses.
+    long_text: how texts are read that are too long; default: their beginning.
   """
+  long_text = long_text or LongText()
   tokens_a = tokenizer.tokenize(example.text_a)
   tokens_b = tokenizer.tokenize(example.text_b) if example.text_b else []
   whole = [tokens_a.copy(), tokens_b.copy()]
-  if tokens_b:
-    truncate_seq_pair(tokens_a, tokens_b, max_seq_length - 3)
-  else:
-    del tokens_a[max_seq_length - 2 :]
+  long_text.cut(tokens_a, tokens_b, max_seq_length)
   if report is not None:
     report.add_tokens(whole, len(tokens_a) + len(tokens_b))
   tokens = ["[CLS]", *tokens_a, "[SEP]"]
@@ -133,7 +134,7 @@ def convert_example(
   if tokens_b:
     tokens += [*tokens_b, "[SEP]"]
     segment_ids += [1] * (len(tokens_b) + 1)
-  padding = [0] * (max_seq_length - len(tokens))
+  padding = [] if long_text.in_windows else [0] * (max_seq_length - len(tokens))
   return InputFeatures(
     input_ids=tokenizer.convert_tokens_to_ids(tokens) + padding,
     input_mask=[1] * len(tokens) + padding,
@@ -142,6 +143,11 @@ def convert_example(
   )
 
 
-def record_spec(encoder: LabelEncoder, max_seq_length: int) -> records.FeatureSpec:
+def record_spec(
+  encoder: LabelEncoder, max_seq_length: int, long_text: LongText | None = None
+) -> records.FeatureSpec:
   """What the records of a task hold."""
-  return {**records.classification(max_seq_length), "label_ids": encoder.field()}
+  long_text = long_text or LongText()
+  length = long_text.most_ids(max_seq_length)
+  spec = records.classification(length, varies=long_text.in_windows)
+  return {**spec, "label_ids": encoder.field()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,18 +11,44 @@ from bert_tf import names
 from bert_tf.config import BertConfig
 from bert_tf.data import pipelines
 from bert_tf.data.records import FeatureSpec
+from bert_tf.document_classifier import DocumentClassifierModel, num_windows
 from bert_tf.heads import ClassifierModel
 from bert_tf.tasks.classification import metrics
 from bert_tf.tasks.classification.processors import CLASSIFICATION, MULTILABEL, REGRESSION
+from bert_tf.tasks.long_text import LongText
 from bert_tf.training import inference
 from bert_tf.training.task import FeatureRole, Features, Task, encoder_features
+
+
+class Reading(NamedTuple):
+  """How a model reads texts: `max_seq_length`, in pieces, and what it does with longer ones."""
+
+  max_seq_length: int
+  long_text: LongText = LongText()
+
+
+def create_model(
+  config: BertConfig,
+  num_outputs: int,
+  reading: Reading,
+  dtype: str | None = None,
+  recompute_activations: bool = False,
+) -> ClassifierModel:
+  """Returns the model of a sentence task: of sequences, or of documents."""
+  length, long_text = reading
+  if not long_text.in_windows:
+    return ClassifierModel(config, num_outputs, dtype, recompute_activations)
+  return DocumentClassifierModel(
+    config, num_outputs, length, long_text.stride(length), long_text.pooling, dtype,
+    recompute_activations,
+  )  # fmt: skip
 
 
 class ClassificationTask(Task):
   """Predicts a label, several labels or a number from the pooled vector."""
 
   # An encoder alone is enough to start from.
-  allow_missing = ("output_weights", "output_bias", *names.POOLER)
+  allow_missing = ("output_weights", "output_bias", "window_attention/*", *names.POOLER)
 
   def __init__(
     self,
@@ -32,6 +58,7 @@ class ClassificationTask(Task):
     spec: FeatureSpec,
     train_file: str | None = None,
     pad_to_max_length: bool = False,
+    reading: Reading | None = None,
     **common: Any,
   ):
     """Args.
@@ -43,6 +70,7 @@ class ClassificationTask(Task):
     train_file: TFRecords to train on.
     pad_to_max_length: give all batches one shape, for XLA and TPUs; otherwise they are made of
       examples of similar length and padded to the longest of these.
+    reading: how texts are read; default: as sequences, of what the records hold.
     **common: see `Task`.
     """
     super().__init__(**common)
@@ -51,6 +79,7 @@ class ClassificationTask(Task):
     self._task_type = task_type
     self._spec = spec
     self._train_file = train_file
+    self._reading = reading or Reading(spec["input_ids"].size)
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
     self._predict = inference.Predictor(self._answers)
     self.best_metric = {REGRESSION: "pearson", MULTILABEL: "micro_f1"}.get(task_type, "accuracy")
@@ -70,7 +99,18 @@ class ClassificationTask(Task):
 
   def create_model(self, dtype: str, recompute_activations: bool = False) -> ClassifierModel:
     """See `Task`."""
-    return ClassifierModel(self._config, self._num_outputs, dtype, recompute_activations)
+    return create_model(
+      self._config, self._num_outputs, self._reading, dtype, recompute_activations
+    )
+
+  def sequences_of_row(self, length: Any) -> tuple[Any, Any]:
+    """See `Task`: the windows of a document."""
+    longest, long_text = self._reading
+    if not long_text.in_windows:
+      return 1, length
+    # [CLS] and [SEP] belong to every window.
+    count = num_windows(length - 2, longest - 2, long_text.stride(longest))
+    return count, min(length, longest) if isinstance(length, int) else tf.minimum(length, longest)
 
   def train_dataset(self, options: pipelines.ReadOptions) -> tf.data.Dataset:
     """See `Task`."""

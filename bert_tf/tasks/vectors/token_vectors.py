@@ -52,6 +52,8 @@ class InputFeatures:
   input_type_ids: list[int]
 
 
+# Takes from the tokens of two texts what `max_seq_length` has no room for.
+Cut = Callable[[list[str], list[str], int], None]
 # input_ids, input_mask, input_type_ids: int32 [B, S] -> the wanted layers, float32 [L, B, S, H].
 Encode = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -81,6 +83,7 @@ def convert_examples_to_features(
   tokenizer: FullTokenizer,
   max_seq_length: int,
   report: TokenizationReport | None = None,
+  cut: Cut | None = None,
 ) -> Iterator[InputFeatures]:
   """What the model reads, line by line; too long texts lose tokens at the end, the longer first.
 
@@ -89,6 +92,7 @@ def convert_examples_to_features(
     tokenizer: of the model's vocabulary.
     max_seq_length: longest sequence, special tokens included.
     report: counts the lines and what they lose.
+    cut: takes from the tokens of both texts, in place, what is too long; default: see above.
 
   Raises:
     UserError: max_seq_length leaves no room beside the special tokens.
@@ -98,18 +102,21 @@ def convert_examples_to_features(
       f"expected `max_seq_length` of at least 3 ([CLS], [SEP] and the text), found {max_seq_length}"
     )
   counted = TokenizationReport() if report is None else report
-  return (_features_of(example, tokenizer, max_seq_length, counted) for example in examples)
+  cut = cut or truncate
+  return (_features_of(example, tokenizer, max_seq_length, counted, cut) for example in examples)
 
 
 def _features_of(
-  example: InputExample, tokenizer: FullTokenizer, max_seq_length: int, report: TokenizationReport
+  example: InputExample,
+  tokenizer: FullTokenizer,
+  max_seq_length: int,
+  report: TokenizationReport,
+  cut: Cut,
 ) -> InputFeatures:
   tokens_a = tokenizer.tokenize(example.text_a)
   tokens_b = tokenizer.tokenize(example.text_b) if example.text_b else []
   whole = [tokens_a.copy(), tokens_b.copy()]
-  if tokens_b:
-    truncate_seq_pair(tokens_a, tokens_b, max_seq_length - 3)
-  del tokens_a[max_seq_length - 2 :]
+  cut(tokens_a, tokens_b, max_seq_length)
   report.add_tokens(whole, len(tokens_a) + len(tokens_b))
   tokens = ["[CLS]", *tokens_a, "[SEP]"]
   input_type_ids = [0] * len(tokens)
@@ -118,6 +125,11 @@ def _features_of(
     input_type_ids += [1] * (len(tokens_b) + 1)
   input_ids = tokenizer.convert_tokens_to_ids(tokens)
   return InputFeatures(example.unique_id, tokens, input_ids, input_type_ids)
+
+
+def truncate(tokens_a: list[str], tokens_b: list[str], max_seq_length: int) -> None:
+  """Makes room for two special tokens, or for three where there is a second text, in place."""
+  truncate_seq_pair(tokens_a, tokens_b, max_seq_length - (3 if tokens_b else 2))
 
 
 def truncate_seq_pair(tokens_a: list[str], tokens_b: list[str], max_length: int) -> None:
