@@ -11,6 +11,8 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "bert_tf/__init__.py").read
 EXTRAS = {
   # Its own environment: Beam wants an older protobuf than TensorFlow takes by itself.
   "beam": ["apache-beam>=2.60"],
+  # Words of Chinese text, for create_pretraining_data.py --segmenter=jieba.
+  "chinese": ["jieba>=0.42"],
   "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"],
   "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
   "litert": ["ai-edge-litert>=2.0"],

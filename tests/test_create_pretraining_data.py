@@ -162,3 +162,23 @@ def test_whole_sequences(script, golden, tmp_path, mode):
     assert set(example) == set(records.unmasked_pretraining(128))
     assert tokens.index("[MASK]") not in example["input_ids"]
     assert tokens[example["input_ids"][0]] == "[CLS]"
+
+
+def test_words_of_text_without_spaces(script, tmp_path):
+  """A segmenter of the user's own, from the directory where the script is started."""
+  (tmp_path / "my_words.py").write_text(
+    "def pairs(line):\n  return [line[i:i + 2] for i in range(0, len(line), 2)]\n"
+  )
+  (tmp_path / "zh.txt").write_text(
+    "\u4e2d\u6587\u4e2d\u6587\n\u6587\u4e2d\n\n" * 9, encoding="utf-8"
+  )
+  flags = {"input_file": tmp_path / "zh.txt", "do_whole_word_mask": True}
+  result = script(**flags, segmenter="my_words:pairs")
+  assert result.returncode == 0, result.stderr
+  assert "nothing says where words begin" not in result.stderr
+  result = script(**flags)
+  assert "pass --segmenter=jieba, a --words_file" in result.stderr
+  result = script(segmenter="my_words:pairs")
+  assert result.returncode and "have no effect without --do_whole_word_mask" in result.stderr
+  result = script(**flags, segmenter="my_words:none")
+  assert result.returncode and "--segmenter=my_words:none: expected a function" in result.stderr

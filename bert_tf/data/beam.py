@@ -22,7 +22,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from bert_tf.data.documents import Document, sentence_encoder
+from bert_tf.data import word_borders
+from bert_tf.data.documents import Document
 from bert_tf.data.in_memory_creation import ExampleMaker
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.data.masking import Vocabulary, shuffle
@@ -30,6 +31,7 @@ from bert_tf.data.report import UNKNOWN
 from bert_tf.data.shards import Piece, cut_file, read_blocks
 from bert_tf.errors import UserError
 from bert_tf.tokenization.case import validate_case_matches_checkpoint
+from bert_tf.tokenization.segmenters import WordBorders
 from bert_tf.tokenization.tokenizer import FullTokenizer
 from bert_tf.tokenization.vocabulary import require_special_tokens
 
@@ -61,17 +63,27 @@ class CutFiles(beam.DoFn):
 class ReadDocuments(beam.DoFn):
   """A piece of text to (group, packed document)."""
 
-  def __init__(self, vocab_file: str, do_lower_case: bool, seed: int, num_groups: int):
+  def __init__(
+    self,
+    vocab_file: str,
+    do_lower_case: bool,
+    options: InstanceOptions,
+    borders: WordBorders,
+    num_groups: int,
+  ):
     self._arguments = vocab_file, do_lower_case
-    self._seed = seed
+    self._options = options
+    self._borders = borders
+    self._seed = options.random_seed
     self._num_groups = num_groups
 
   def setup(self) -> None:
     """Reads the vocabulary, once in each process."""
     tokenizer = FullTokenizer(*self._arguments)
     require_special_tokens(tokenizer.vocab, path=tokenizer.vocab_file)
-    self._encode = sentence_encoder(tokenizer)
+    self._encode = word_borders.encoder(tokenizer, self._borders, self._options.uses_words)
     self._unknown = tokenizer.vocab.get(UNKNOWN, -1)
+    self._size = len(tokenizer.vocab)
 
   def process(self, piece: Piece) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
     """Raises UserError, naming file and line, if the text is not UTF-8."""
@@ -82,7 +94,7 @@ class ReadDocuments(beam.DoFn):
         digest = hashlib.sha256(b"%d/" % self._seed + packed[0]).digest()
         beam.metrics.Metrics.counter("bert_tf", "documents").inc()
         beam.metrics.Metrics.counter("bert_tf", "pieces").inc(len(document.ids))
-        unknown = document.ids.count(self._unknown)
+        unknown = word_borders.count_of(document.ids, self._unknown, self._size)
         beam.metrics.Metrics.counter("bert_tf", "unknown_pieces").inc(unknown)
         yield int.from_bytes(digest[:8], "big") % self._num_groups, packed
 
@@ -90,14 +102,17 @@ class ReadDocuments(beam.DoFn):
 class MakeExamples(beam.DoFn):
   """The documents of a group to serialized tf.Examples."""
 
-  def __init__(self, vocab_file: str, do_lower_case: bool, options: InstanceOptions):
+  def __init__(
+    self, vocab_file: str, do_lower_case: bool, options: InstanceOptions, knows_words: bool
+  ):
     self._arguments = vocab_file, do_lower_case
     self._options = options
+    self._knows_words = knows_words
 
   def setup(self) -> None:
     """Reads the vocabulary, once in each process."""
     vocabulary = Vocabulary.of(FullTokenizer(*self._arguments).vocab)
-    self._maker = ExampleMaker(vocabulary, self._options, original_draws=False)
+    self._maker = ExampleMaker(vocabulary, self._options, self._knows_words, original_draws=False)
 
   def process(self, group: tuple[int, Iterable[tuple[bytes, bytes]]]) -> Iterator[bytes]:
     """Sorts the documents, since they arrive in any order, and goes over them."""
@@ -133,6 +148,9 @@ class BeamOptions:
     num_groups: into how many groups the documents are dealt; some thousand documents each is
       good: fewer give poorer random sentences, more take more memory.
     num_output_files: 0: the runner decides.
+    segmented: see `WordBorders`.
+    words_file: likewise; the workers must be able to read it.
+    segmenter: likewise; the workers must have it.
   """
 
   input_file: str
@@ -141,6 +159,14 @@ class BeamOptions:
   do_lower_case: bool = True
   num_groups: int = 100
   num_output_files: int = 0
+  segmented: bool = False
+  words_file: str = ""
+  segmenter: str = ""
+
+  @property
+  def borders(self) -> WordBorders:
+    """Where words begin in text without spaces."""
+    return WordBorders(self.segmented, self.words_file, self.segmenter)
 
 
 def _patterns(files: BeamOptions) -> list[str]:
@@ -164,9 +190,9 @@ def build(pipeline: beam.Pipeline, files: BeamOptions, options: InstanceOptions)
     | "Find" >> beam.io.fileio.MatchAll(beam.io.fileio.EmptyMatchTreatment.DISALLOW)
     | "Cut" >> beam.ParDo(CutFiles())
     | "Share out" >> beam.Reshuffle()
-    | "Tokenize" >> beam.ParDo(ReadDocuments(*tokenizer, options.random_seed, files.num_groups))
+    | "Tokenize" >> beam.ParDo(ReadDocuments(*tokenizer, options, files.borders, files.num_groups))
     | "Group" >> beam.GroupByKey()
-    | "Make" >> beam.ParDo(MakeExamples(*tokenizer, options))
+    | "Make" >> beam.ParDo(MakeExamples(*tokenizer, options, bool(files.borders)))
     | "Mix" >> beam.Reshuffle()
     | "Write"
     >> beam.io.WriteToTFRecord(
@@ -209,6 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   files, options = BeamOptions(**given(BeamOptions)), InstanceOptions(**given(InstanceOptions))
   vocab = FullTokenizer(files.vocab_file, files.do_lower_case).vocab
   validate_case_matches_checkpoint(files.do_lower_case, None, vocab)
+  if files.borders:
+    files.borders.load()
   pipeline_options = PipelineOptions(rest)
   for pattern in _patterns(files):
     if not beam.io.filesystems.FileSystems.match([pattern], limits=[1])[0].metadata_list:

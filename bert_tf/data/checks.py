@@ -109,6 +109,10 @@ def check_record(data: bytes, spec: FeatureSpec, where: str, limits: dict[str, i
     _check_range(example[name], name, field, where, limits)
 
 
+# Kinds of pretraining records, as an error names them.
+_MASKED_KIND, _WHOLE, _WITH_WORDS = "masked ones", "whole sequences", "whole sequences with words"
+
+
 def _is_unmasked(spec: FeatureSpec) -> bool:
   """Whether whole sequences are expected, to be masked when they are read."""
   return "next_sentence_labels" in spec and _MASKED not in spec
@@ -176,31 +180,32 @@ def pretraining_spec(
     UserError: whole sequences without `dynamic_masking`, files of both kinds, records of another
       task, or no records at all.
   """
-  kinds: dict[bool, str] = {}
+  kinds: dict[str, str] = {}
   for path in files:
     for data in itertools.islice(read_records(path), 1):
       where = f"{path}, record 1"
-      kinds.setdefault(_is_masked(data, where, dynamic_masking), path)
+      kinds.setdefault(_kind(data, where, dynamic_masking), path)
   if not kinds:
     raise UserError(f"expected TFRecords, found no record in {', '.join(files)}; create them again")
   if len(kinds) > 1:
+    found = " and ".join(f"{kind} in {path}" for kind, path in sorted(kinds.items()))
     raise UserError(
-      f"expected records of one kind, found masked ones in {kinds[True]} and whole sequences in"
-      f" {kinds[False]}; give files made all with `dynamic_masking` or all without it"
+      f"expected records of one kind, found {found}; give files made all with `dynamic_masking` or"
+      " all without it, and with words or without"
     )
-  if True in kinds:
+  if _MASKED_KIND in kinds:
     return pretraining(max_seq_length, max_predictions_per_seq)
-  return unmasked_pretraining(max_seq_length)
+  return unmasked_pretraining(max_seq_length, words=_WITH_WORDS in kinds)
 
 
-def _is_masked(data: bytes, where: str, dynamic_masking: bool) -> bool:
-  """Whether a pretraining record is masked; refuses one of another task, or that needs a flag."""
+def _kind(data: bytes, where: str, dynamic_masking: bool) -> str:
+  """What a pretraining record is; refuses one of another task, or that needs a flag."""
   try:
     example = decode_example(data)
   except ValueError as error:
     raise UserError(f"{where}: {error}; give TFRecords of tf.Examples") from error
   if _MASKED in example:
-    return True
+    return _MASKED_KIND
   if origin := _origin(example, unmasked_pretraining(1)):
     raise UserError(
       f"{where}: expected a record of create_pretraining_data.py, found the features"
@@ -211,4 +216,4 @@ def _is_masked(data: bytes, where: str, dynamic_masking: bool) -> bool:
       f"{where}: expected masked records, found whole sequences; pass `dynamic_masking`, or create "
       "the records without it"
     )
-  return False
+  return _WITH_WORDS if "word_continues" in example else _WHOLE

@@ -182,7 +182,7 @@ def check_case(files: Sequence[str], tokenizer: Tokenizer) -> None:
     return
   if not case_of_vocabulary(tokenizer.vocab):
     return
-  words = [word for path in files[:_SAMPLED_FILES] for word in _first_words(path)]
+  words = list(sample_of(files))
   capitals = [word for word in words if word != word.lower()]
   if len(capitals) > _SHARE_OF_CAPITALS * len(words):
     raise UserError(
@@ -196,7 +196,7 @@ def _warn_of_erased(files: Sequence[str], settings: TokenizerSettings) -> None:
   """Says so where lower-casing takes away what tells words apart."""
   if not settings.strips_accents:
     return
-  share = erased_share(word for path in files[:_SAMPLED_FILES] for word in _first_words(path))
+  share = erased_share(sample_of(files))
   if share > MUCH_ERASED:
     logging.getLogger(__name__).warning(
       "`do_lower_case=True` strips marks that tell words apart from %.0f%% of the text's"
@@ -204,6 +204,12 @@ def _warn_of_erased(files: Sequence[str], settings: TokenizerSettings) -> None:
       " pass `do_lower_case=False` with a cased vocabulary",
       100 * share,
     )
+
+
+def sample_of(files: Sequence[str]) -> Iterator[str]:
+  """Words of the first megabyte of each of a few files."""
+  for path in files[:_SAMPLED_FILES]:
+    yield from _first_words(path)
 
 
 def _first_words(path: str) -> Iterator[str]:

@@ -43,7 +43,8 @@ class DynamicMasking:
 
     Args:
       seed: int64 [2].
-      batch: int32 input_ids, input_mask, segment_ids [B, S]; other features are passed through.
+      batch: int32 input_ids, input_mask, segment_ids [B, S]; `word_continues` [B, S] where records
+        say which pieces go on with a word; other features are passed through.
     """
     seeds = tf.unstack(
       tf.random.stateless_uniform([5, 2], seed, minval=None, maxval=None, dtype=tf.int64)
@@ -53,7 +54,7 @@ class DynamicMasking:
     positions, weights = first_positions(chosen, self.max_predictions_per_seq)
     labels = tf.gather(ids, positions, batch_dims=1) * tf.cast(weights, tf.int32)
     return {
-      **batch,
+      **{name: value for name, value in batch.items() if name != "word_continues"},
       "input_ids": tf.where(chosen, self._replacements(ids, seeds[3:]), ids),
       "masked_lm_positions": positions,
       "masked_lm_ids": labels,
@@ -74,7 +75,8 @@ class DynamicMasking:
       order = tf.argsort(tf.where(candidates, scores, 2.0), axis=1)
       rank = tf.argsort(order, axis=1)
       return candidates & (rank < wanted[:, None])
-    units = self._units(ids, candidates, batch["segment_ids"], seeds[1])  # [B, S]
+    continues = batch.get("word_continues")
+    units = self._units(ids, candidates, batch["segment_ids"], seeds[1], continues)  # [B, S]
     rows, num_units = tf.shape(ids)[0], 2 * ids.shape[1]
     sizes = tf.math.unsorted_segment_sum(
       tf.cast(candidates, tf.int32), units + num_units * tf.range(rows)[:, None], rows * num_units
@@ -85,14 +87,23 @@ class DynamicMasking:
     return candidates & tf.gather(accepted, units, batch_dims=1)
 
   def _units(
-    self, ids: tf.Tensor, candidates: tf.Tensor, segment_ids: tf.Tensor, seed: tf.Tensor
+    self,
+    ids: tf.Tensor,
+    candidates: tf.Tensor,
+    segment_ids: tf.Tensor,
+    seed: tf.Tensor,
+    continues: tf.Tensor | None = None,
   ) -> tf.Tensor:
     """For every piece the number in [0, 2 S) of what is masked together, int32 [B, S]."""
     starts = candidates
     if self.whole_word:
-      is_suffix = tf.constant(np.frombuffer(self.vocabulary.is_suffix, np.uint8) > 0)
+      if continues is None:
+        is_suffix = tf.constant(np.frombuffer(self.vocabulary.is_suffix, np.uint8) > 0)
+        goes_on = tf.gather(is_suffix, ids)
+      else:
+        goes_on = continues > 0
       after_candidate = tf.pad(candidates[:, :-1], [[0, 0], [1, 0]])
-      starts &= ~(tf.gather(is_suffix, ids) & after_candidate)
+      starts &= ~(goes_on & after_candidate)
     words = tf.maximum(tf.cumsum(tf.cast(starts, tf.int32), axis=1) - 1, 0)
     if self.max_ngram > 1:
       lengths = _run_lengths(tf.shape(ids), self.max_ngram, seed)

@@ -16,12 +16,15 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from bert_tf.data.documents import Document, Tokenizer, read_documents, sentence_encoder
+from bert_tf.data import word_borders
+from bert_tf.data.documents import Document, Tokenizer, read_documents
 from bert_tf.data.instance_encoding import PretrainingEncoder
 from bert_tf.data.instances import InstanceOptions, pairs_of_document
 from bert_tf.data.masking import Masker, QuickMasker, Vocabulary, shuffle
 from bert_tf.data.records import RecordWriter, decode_example
 from bert_tf.data.report import LineCounter, TokenizationReport
+from bert_tf.data.word_borders import beginning, plain_and_continues
+from bert_tf.tokenization.segmenters import WordBorders
 
 _LOGGED_EXAMPLES = 20
 
@@ -40,6 +43,7 @@ def create_pretraining_data(
   output_files: Sequence[str],
   tokenizer: Tokenizer,
   options: InstanceOptions,
+  borders: WordBorders | None = None,
 ) -> int:
   """Reads text, writes masked-LM and next-sentence records; record i goes to output i mod n.
 
@@ -48,6 +52,7 @@ def create_pretraining_data(
     output_files: TFRecord files, gzip if named `.gz`; they appear when all are complete.
     tokenizer: a `FullTokenizer`.
     options: the original's flags.
+    borders: where words begin in text without spaces, for whole words.
 
   Returns:
     how many records were written.
@@ -61,14 +66,15 @@ def create_pretraining_data(
   for path in input_files:
     logger.info("  %s", path)
   with progress_bar("reading", sum(map(os.path.getsize, input_files)), "B") as bar:
-    documents = read_documents(input_files, sentence_encoder(tokenizer), bar.update)
+    encode = word_borders.encoder(tokenizer, borders or WordBorders(), options.uses_words)
+    documents = read_documents(input_files, encode, bar.update)
   counter = LineCounter(tokenizer.vocab, options.max_num_tokens)
   for document in documents:
     counter.add(document)
   warn_about_documents(len(documents))
   rng = random.Random(options.random_seed)
   shuffle(rng, documents)
-  maker = ExampleMaker(Vocabulary.of(tokenizer.vocab), options)
+  maker = ExampleMaker(Vocabulary.of(tokenizer.vocab), options, bool(borders))
   records = list(_records(documents, maker, options.dupe_factor, rng))
   shuffle(rng, records)
   counter.report.sequences = maker.sequences
@@ -90,10 +96,22 @@ class ExampleMaker:
   """
 
   def __init__(
-    self, vocabulary: Vocabulary, options: InstanceOptions, *, original_draws: bool = True
+    self,
+    vocabulary: Vocabulary,
+    options: InstanceOptions,
+    knows_words: bool = False,
+    *,
+    original_draws: bool = True,
   ):
-    """`original_draws`: make the original's records for the same seed, at twice the cost."""
+    """Args.
+
+    vocabulary: of the ids.
+    options: the original's flags.
+    knows_words: the ids say which pieces go on with a word (`word_borders`), if that is of use.
+    original_draws: make the original's records for the same seed, at twice the cost.
+    """
     self._vocabulary = vocabulary
+    self._knows_words = knows_words and options.uses_words
     self._options = options
     self.sequences = TokenizationReport()
     self._masker = (Masker if original_draws else QuickMasker)(
@@ -115,12 +133,18 @@ class ExampleMaker:
     pairs = pairs_of_document(documents, index, self._options, rng)
     for first, second, is_random_next, num_lost in pairs:
       self.sequences.add(len(first) + len(second) + num_lost, num_lost=num_lost)
-      ids = [cls, *first, sep, *second, sep]
       num_first = len(first)
-      if self._options.dynamic_masking:
-        yield self._encoder.encode_unmasked(ids, num_first, is_random_next)
+      continues = None
+      if self._knows_words:
+        begun = (beginning(part, self._vocabulary) for part in (first, second))
+        ids, continues = plain_and_continues([cls, *next(begun), sep, *next(begun), sep],
+                                             self._vocabulary)  # fmt: skip
       else:
-        masked = mask(ids, num_first, rng)
+        ids = [cls, *first, sep, *second, sep]
+      if self._options.dynamic_masking:
+        yield self._encoder.encode_unmasked(ids, num_first, is_random_next, continues)
+      else:
+        masked = mask(ids, num_first, rng, continues)
         yield encode(masked.ids, num_first, masked.positions, masked.labels, is_random_next)
 
 

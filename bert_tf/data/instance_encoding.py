@@ -111,8 +111,17 @@ class PretrainingEncoder:
     )
     return _delimited(1, len(features)) + features
 
-  def encode_unmasked(self, ids: Sequence[int], num_a: int, is_random_next: bool) -> bytes:
-    """Serializes a whole sequence (`records.unmasked_pretraining(max_seq_length)`)."""
+  def encode_unmasked(
+    self,
+    ids: Sequence[int],
+    num_a: int,
+    is_random_next: bool,
+    continues: Sequence[int] | None = None,
+  ) -> bytes:
+    """Serializes a whole sequence (`records.unmasked_pretraining(max_seq_length, words)`).
+
+    `continues`, 0 or 1 for every piece, says which go on with a word, where that is known.
+    """
     count = len(ids)
     features = b"".join(
       (
@@ -121,6 +130,7 @@ class PretrainingEncoder:
         self._labels[is_random_next],
         self._segment_prefix,
         self._segments(num_a, count),
+        self._packed("word_continues", continues, self._length - count) if continues else b"",
       )
     )
     return _delimited(1, len(features)) + features

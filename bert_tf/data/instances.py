@@ -47,6 +47,11 @@ class InstanceOptions:
         raise UserError(f"`{name}`: expected a number from 0 to 1, found {getattr(self, name)}")
 
   @property
+  def uses_words(self) -> bool:
+    """Whether it matters where words begin: they are masked as a whole, or may be in training."""
+    return self.do_whole_word_mask or self.dynamic_masking
+
+  @property
   def max_num_tokens(self) -> int:
     """Pieces besides [CLS], [SEP], [SEP]."""
     return self.max_seq_length - 3

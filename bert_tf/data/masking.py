@@ -110,18 +110,25 @@ class Masker:
     """At least one, whatever the probability."""
     return min(self.max_predictions_per_seq, max(1, round(length * self.masked_lm_prob)))
 
-  def mask(self, ids: Sequence[int], num_a: int, rng: random.Random) -> Masked:
+  def mask(
+    self,
+    ids: Sequence[int],
+    num_a: int,
+    rng: random.Random,
+    continues: Sequence[int] | None = None,
+  ) -> Masked:
     """Masks "[CLS] a [SEP] b [SEP]".
 
     Args:
       ids: the whole sequence.
       num_a: how many pieces there are in `a`.
       rng: the next numbers of it decide.
+      continues: for each piece, whether it goes on with a word; None: those with "##" do.
     """
     positions = [*range(1, num_a + 1), *range(num_a + 2, len(ids) - 1)]
     count = self.num_to_predict(len(ids))
     if self.whole_word:
-      words = self._words(ids, positions)
+      words = self._words(ids, positions, continues)
       shuffle(rng, words)
       chosen = _fitting(words, count)
     else:
@@ -131,12 +138,15 @@ class Masker:
     chosen.sort()
     return Masked(masked, chosen, [ids[position] for position in chosen])
 
-  def _words(self, ids: Sequence[int], positions: Sequence[int]) -> list[list[int]]:
+  def _words(
+    self, ids: Sequence[int], positions: Sequence[int], continues: Sequence[int] | None
+  ) -> list[list[int]]:
     """Positions grouped by word; a suffix that begins `b` joins the last word of `a`."""
-    is_suffix = self.vocabulary.is_suffix
+    if continues is None:
+      continues = [self.vocabulary.is_suffix[index] for index in ids]
     words: list[list[int]] = []
     for position in positions:
-      if is_suffix[ids[position]] and words:
+      if continues[position] and words:
         words[-1].append(position)
       else:
         words.append([position])
@@ -159,10 +169,16 @@ class Masker:
 class QuickMasker(Masker):
   """The same distribution from fewer draws, so not the original's records for the same seed."""
 
-  def mask(self, ids: Sequence[int], num_a: int, rng: random.Random) -> Masked:
+  def mask(
+    self,
+    ids: Sequence[int],
+    num_a: int,
+    rng: random.Random,
+    continues: Sequence[int] | None = None,
+  ) -> Masked:
     """See `Masker`."""
     if self.whole_word:
-      return super().mask(ids, num_a, rng)
+      return super().mask(ids, num_a, rng, continues)
     uniform = rng.random
     mask, size = self.vocabulary.mask, self.vocabulary.size
     room, separator = len(ids) - 2, num_a + 1

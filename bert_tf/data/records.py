@@ -85,9 +85,15 @@ def pretraining(max_seq_length: int, max_predictions_per_seq: int) -> FeatureSpe
   }
 
 
-def unmasked_pretraining(max_seq_length: int) -> FeatureSpec:
-  """Whole sequences, to be masked anew in every epoch (`bert_tf.data.dynamic_masking`)."""
-  return {**_sequence(max_seq_length), "next_sentence_labels": Field("int64", 1, 2)}
+def unmasked_pretraining(max_seq_length: int, words: bool = False) -> FeatureSpec:
+  """Whole sequences, to be masked anew in every epoch (`bert_tf.data.dynamic_masking`).
+
+  With `words`, `word_continues` says which pieces go on with a word, in text without spaces.
+  """
+  spec = {**_sequence(max_seq_length), "next_sentence_labels": Field("int64", 1, 2)}
+  if words:
+    spec["word_continues"] = Field("int64", max_seq_length, 2)
+  return spec
 
 
 def classification(

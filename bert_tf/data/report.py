@@ -129,7 +129,8 @@ class LineCounter:
 
   def __init__(self, vocab: Mapping[str, int], max_num_tokens: int):
     """Args: `max_num_tokens`, how many pieces of text a sequence takes."""
-    self._unknown = vocab.get(UNKNOWN, -1)
+    # Ids may say where words begin (`word_borders`).
+    self._unknown = [vocab.get(UNKNOWN, -1) + times * len(vocab) for times in range(3)]
     self._ends = frozenset(vocab[mark] for mark in _ENDS if mark in vocab)
     self._max_num_tokens = max_num_tokens
     self.report = CorpusReport()
@@ -140,7 +141,7 @@ class LineCounter:
     lengths = [end - start for start, end in itertools.pairwise(document.starts)]
     report.lines.texts += len(lengths)
     report.lines.pieces += len(document.ids)
-    report.lines.unknown += document.ids.count(self._unknown)
+    report.lines.unknown += sum(map(document.ids.count, self._unknown))
     report.documents += 1
     report.single_lines += len(lengths) == 1
     report.long_lines += sum(length > self._max_num_tokens for length in lengths)

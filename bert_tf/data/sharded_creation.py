@@ -10,6 +10,7 @@ other documents of the block and from a reservoir of documents that the shard he
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import multiprocessing
 import os
@@ -20,7 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
-from bert_tf.data.documents import Document, sentence_encoder
+from bert_tf.data import word_borders
+from bert_tf.data.documents import Document
 from bert_tf.data.in_memory_creation import (
   ExampleMaker,
   progress_bar,
@@ -36,6 +38,7 @@ from bert_tf.data.shard_plan import check_plan, lock, remove_leftovers, shard_pa
 from bert_tf.data.shards import Block, Shard, plan_shards, read_blocks, text_bytes
 from bert_tf.errors import UserError
 from bert_tf.files import refuse_overwriting
+from bert_tf.tokenization.segmenters import WordBorders
 from bert_tf.tokenization.tokenizer import FullTokenizer
 
 _RESERVOIR_DOCUMENTS = 256
@@ -70,6 +73,7 @@ class Job(NamedTuple):
   do_lower_case: bool
   options: InstanceOptions
   block_bytes: int
+  borders: WordBorders = WordBorders()
 
 
 class Totals(NamedTuple):
@@ -145,7 +149,19 @@ def _settings(job: Job, scale: ScaleOptions, num_shards: int) -> dict[str, Any]:
     "block_bytes": job.block_bytes,
     "do_lower_case": job.do_lower_case,
     **dataclasses.asdict(job.options),
+    **_plan_of_words(job.borders),
   }
+
+
+def _plan_of_words(borders: WordBorders) -> dict[str, Any]:
+  """Where words come from, if that was said."""
+  if not borders:
+    return {}
+  plan: dict[str, Any] = {"word_borders": dataclasses.asdict(borders)}
+  if borders.words_file:
+    with open(borders.words_file, "rb") as file:
+      plan["words_sha256"] = hashlib.sha256(file.read()).hexdigest()
+  return plan
 
 
 def _report(totals: Sequence[Totals], options: InstanceOptions, all_of_it: bool) -> None:
@@ -241,8 +257,10 @@ class ShardWorker:
     """`progress` is called with the number of bytes of text dealt with since the last call."""
     tokenizer = FullTokenizer(job.vocab_file, job.do_lower_case)
     self._vocab = tokenizer.vocab
-    self._encode = sentence_encoder(tokenizer)
-    self._maker = ExampleMaker(Vocabulary.of(tokenizer.vocab), job.options, original_draws=False)
+    self._encode = word_borders.encoder(tokenizer, job.borders, job.options.uses_words)
+    self._maker = ExampleMaker(
+      Vocabulary.of(tokenizer.vocab), job.options, bool(job.borders), original_draws=False
+    )
     self._options = job.options
     self._block_bytes = job.block_bytes
     self._progress = progress

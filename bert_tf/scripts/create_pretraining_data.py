@@ -11,6 +11,7 @@ from bert_tf.data.instances import InstanceOptions
 from bert_tf.errors import UserError
 from bert_tf.files import refuse_overwriting
 from bert_tf.scripts.option_flags import define_float, define_integer
+from bert_tf.tokenization.segmenters import WordBorders
 
 FLAGS = flags.FLAGS
 
@@ -29,6 +30,21 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_bool(
   "do_whole_word_mask", False, "Mask all pieces of a word or none, rather than single pieces."
+)
+flags.DEFINE_bool(
+  "segmented",
+  False,
+  "The text has a space between any two words, of text that is written without them. Spaces beside"
+  " ideographs, Kana, Thai and the like are not kept, and words can be masked as a whole.",
+)
+flags.DEFINE_string(
+  "words_file", "", "Words of text without spaces, one a line: the longest that fits is a word."
+)
+flags.DEFINE_string(
+  "segmenter",
+  "",
+  "What finds the words of text without spaces: jieba, or module:function, which takes a line and"
+  " returns its words.",
 )
 define_integer("max_seq_length", 128, "Maximum sequence length, in pieces.", least=1)
 define_integer("max_predictions_per_seq", 20, "Maximum number of masked-LM predictions.", least=1)
@@ -73,10 +89,26 @@ def main() -> None:
   tokenizer = FullTokenizer(FLAGS.vocab_file, FLAGS.do_lower_case)
   require_special_tokens(tokenizer.vocab, path=FLAGS.vocab_file)
   check_case(inputs, tokenizer)
+  borders = _word_borders(options, inputs)
   if FLAGS.num_workers or FLAGS.stream:
-    _create_shards(inputs, outputs, options)
+    _create_shards(inputs, outputs, options, borders)
   else:
-    in_memory_creation.create_pretraining_data(inputs, outputs, tokenizer, options)
+    in_memory_creation.create_pretraining_data(inputs, outputs, tokenizer, options, borders)
+
+
+def _word_borders(options: InstanceOptions, inputs: list[str]) -> WordBorders:
+  from bert_tf.data.word_borders import warn_of_unknown_borders
+
+  borders = WordBorders(FLAGS.segmented, FLAGS.words_file, FLAGS.segmenter)
+  if borders:
+    borders.load()
+  if borders and not borders.segmented and not options.uses_words:
+    raise UserError(
+      "--words_file and --segmenter have no effect without --do_whole_word_mask or"
+      " --dynamic_masking; give one of these, or leave them out"
+    )
+  warn_of_unknown_borders(inputs, borders, options.do_whole_word_mask)
+  return borders
 
 
 def _instance_options() -> InstanceOptions:
@@ -102,7 +134,7 @@ def _instance_options() -> InstanceOptions:
 
 
 def _create_shards(
-  input_files: list[str], output_files: list[str], options: InstanceOptions
+  input_files: list[str], output_files: list[str], options: InstanceOptions, borders: WordBorders
 ) -> None:
   from bert_tf.data import sharded_creation
 
@@ -115,6 +147,8 @@ def _create_shards(
   sharded_creation.create_shards(
     input_files,
     output_files[0],
-    sharded_creation.Job(FLAGS.vocab_file, FLAGS.do_lower_case, options, min(shard_bytes, 4 << 20)),
+    sharded_creation.Job(
+      FLAGS.vocab_file, FLAGS.do_lower_case, options, min(shard_bytes, 4 << 20), borders
+    ),
     sharded_creation.ScaleOptions(FLAGS.num_workers or 1, shard_bytes),
   )

@@ -95,3 +95,16 @@ def test_flags_are_checked():
 def test_no_input(golden, tmp_path):
   with pytest.raises(UserError, match=r"expected files that match '.*none\*', found nothing"):
     run(golden, str(tmp_path / "none*"), tmp_path / "out")
+
+
+def test_whole_words_of_text_without_spaces(golden, tmp_path):
+  (tmp_path / "text.txt").write_text("中文 中文 文中\n中文\n\n" * 9, encoding="utf-8")
+  flags = ("--do_whole_word_mask=True", "--segmented=True")
+  found = run(golden, str(tmp_path / "text.txt"), tmp_path / "a", *flags)
+  tokenizer = FullTokenizer(str(golden / "vocab.txt"), True)
+  for data in found:
+    example = records.decode_example(data)
+    count = sum(map(bool, example["masked_lm_weights"]))
+    # Two characters a word: both of one are masked, or none.
+    assert count % 2 == 0 or count == 1
+    assert max(example["input_ids"]) < len(tokenizer.vocab)
