@@ -1,8 +1,8 @@
 """Fine-tunes BERT on sentences or pairs: labels, several labels, or numbers.
 
 Tasks: cola, mnli, mrpc and xnli as in the original, the rest of GLUE (sst-2, sts-b, qqp, qnli, rte,
-wnli, mnli-mm, ax) and snli, and `table` for any TSV, CSV or JSON-lines file. See
-docs/classification.md.
+wnli, mnli-mm, ax) and snli, CLUE's (afqmc, tnews, iflytek, cmnli, ocnli, wsc, csl), chnsenticorp,
+lcqmc and bq, and `table` for any TSV, CSV or JSON-lines file. See docs/classification.md.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ flags.DEFINE_string(
 flags.DEFINE_string(
   "task_name",
   None,
-  "cola, mnli, mrpc, xnli, sst-2, sts-b, qqp, qnli, rte, wnli, mnli-mm, ax, snli, table for any"
-  " table, or what --task_file registers.",
+  "cola, mnli, mrpc, xnli, sst-2, sts-b, qqp, qnli, rte, wnli, mnli-mm, ax, snli, afqmc,"
+  " tnews, iflytek, cmnli, ocnli, wsc, csl, chnsenticorp, lcqmc, bq, table for any table, or what"
+  " --task_file registers.",
 )
 flags.DEFINE_string(
   "task_file",

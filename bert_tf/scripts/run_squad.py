@@ -1,4 +1,7 @@
-"""Fine-tunes BERT on SQuAD 1.1 or 2.0, predicts answers and scores them. See docs/squad.md."""
+"""Fine-tunes BERT on SQuAD 1.1 or 2.0, CMRC or DRCD, predicts answers and scores them.
+
+See docs/squad.md.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from absl import flags
 
 from bert_tf.scripts import fine_tuning_flags, training_flags
 from bert_tf.scripts.option_flags import define_float, define_integer
+from bert_tf.tasks.squad import named_sets
 from bert_tf.tasks.squad.data import SquadData, SquadOptions
 from bert_tf.tasks.squad.scores import METRICS
 from bert_tf.tasks.squad.training_answers import TRAIN_ANSWERS
@@ -19,6 +23,12 @@ flags.DEFINE_string("train_file", None, "SQuAD JSON to train on, such as train-v
 flags.DEFINE_string(
   "predict_file", None, "SQuAD JSON to answer, such as dev-v1.1.json; scored if it has answers."
 )
+flags.DEFINE_string(
+  "task_name",
+  None,
+  "cmrc2018 or drcd: --train_file and --predict_file are those of the set in --data_dir.",
+)
+flags.DEFINE_string("data_dir", None, "Directory with the files of --task_name.")
 define_integer(
   "doc_stride", 128, "How many pieces apart the windows over a long context start.", least=1
 )
@@ -81,9 +91,13 @@ _SETTINGS = (
 
 def main() -> None:
   """Checks the input, then trains, predicts and exports."""
+  train_file, predict_file = FLAGS.train_file, FLAGS.predict_file
+  if FLAGS.task_name:
+    train, dev = named_sets.files_of(FLAGS.task_name, FLAGS.data_dir)
+    train_file, predict_file = train_file or train, predict_file or dev
   task = SquadOptions(
-    FLAGS.train_file,
-    FLAGS.predict_file,
+    train_file,
+    predict_file,
     verbose_logging=FLAGS.verbose_logging,
     dynamic_padding=FLAGS.dynamic_padding,
     train_answers=FLAGS.train_answers,

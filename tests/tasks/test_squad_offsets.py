@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bert_tf.errors import UserError
-from bert_tf.tasks.squad import character_scores, evaluation
+from bert_tf.tasks.squad import character_scores, evaluation, named_sets
 from bert_tf.tasks.squad.contexts import PiecePlaces
 from bert_tf.tasks.squad.examples import read_squad_examples
 from bert_tf.tasks.squad.features import convert_examples_to_features
@@ -185,6 +185,19 @@ def test_the_first_layout_of_cmrc(tmp_path, tokenizer):
   path.write_text(json.dumps(bad), encoding="utf-8")
   with pytest.raises(UserError, match="'answers' as strings, found 7"):
     load_squad(str(path))
+
+
+def test_sets_by_name(tmp_path):
+  with pytest.raises(UserError, match="expected cmrc2018 or drcd, found 'squad'"):
+    named_sets.files_of("squad", str(tmp_path))
+  with pytest.raises(UserError, match="`data_dir`: expected a directory, found none"):
+    named_sets.files_of("drcd", None)
+  with pytest.raises(UserError, match=r"some of cmrc2018_train\.json, train\.json, cmrc2018_"):
+    named_sets.files_of("cmrc2018", str(tmp_path))
+  for name in ("train.json", "DRCD_training.json"):
+    (tmp_path / name).touch()
+  assert named_sets.files_of("DRCD", str(tmp_path)) == (str(tmp_path / "DRCD_training.json"), None)
+  assert named_sets.files_of("cmrc2018", str(tmp_path)) == (str(tmp_path / "train.json"), None)
 
 
 # (file, vocabulary, answer_offsets, answers that do not stand at their offsets, answers that begin

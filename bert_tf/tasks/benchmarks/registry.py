@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bert_tf.errors import UserError
+from bert_tf.tasks.benchmarks.clue import CLUE
 from bert_tf.tasks.benchmarks.contract import Benchmark
 from bert_tf.tasks.benchmarks.glue import GLUE
 
-BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in (GLUE,)}
+BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in (GLUE, CLUE)}
 
 
 def find(name: str) -> Benchmark:

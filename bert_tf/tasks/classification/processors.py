@@ -1,4 +1,4 @@
-"""The examples of each task: the original's four, the rest of GLUE, and any table."""
+"""The examples of each task: the original's four, GLUE's, CLUE's, and any table."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from absl import logging
 
 from bert_tf.errors import UserError
 from bert_tf.tasks.classification import tables
+from bert_tf.tasks.classification.clue_tasks import CLUE_PROCESSORS
 from bert_tf.tasks.classification.examples import (
   CLASSIFICATION,
   MULTILABEL,
@@ -320,6 +321,7 @@ PROCESSORS: dict[str, Callable[[str | None], DataProcessor]] = {
   "mrpc": MrpcProcessor,
   "xnli": XnliProcessor,
   **GLUE_PROCESSORS,
+  **CLUE_PROCESSORS,
 }
 TABLE = "table"
 
