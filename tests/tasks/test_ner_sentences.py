@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bert_tf import UserError
-from bert_tf.tasks.ner import sentences
+from bert_tf.tasks.ner import metrics, sentences
 from bert_tf.tasks.ner.sentences import Columns, find_file, read_sentences
 
 
@@ -153,3 +153,43 @@ def test_tags_in_their_order(tmp_path):
 def test_tags_that_no_model_can_have(tags, message):
   with pytest.raises(UserError, match=f"labels.txt: .*{message}"):
     sentences.check_tags(tags, "labels.txt")
+
+
+def test_characters_one_a_line_with_blanks_among_them(tmp_path):
+  text = "我 O\n在 O\n北 B-LOC\n京 E-LOC\n  O\n\u3000 O\nB S-ORG\n"
+  [spaces] = read_sentences(write(tmp_path / "a", text), Columns())
+  lines = [f"{line[:1]}\t{line[2:]}" for line in text.splitlines()]
+  [tabs] = read_sentences(write(tmp_path / "b", "\n".join(lines) + "\n"), Columns())
+  assert spaces.words == tabs.words == ["我", "在", "北", "京", " ", "\u3000", "B"]
+  assert spaces.tags == tabs.tags == ["O", "O", "B-LOC", "E-LOC", "O", "O", "S-ORG"]
+  with pytest.raises(UserError, match="line 2: expected 2 columns as in line 1, found 1"):
+    read_sentences(write(tmp_path / "c", "我 O\nO\n"), Columns())
+
+
+def test_bmes_is_bies(tmp_path):
+  path = write(tmp_path / "a", "北 B-LOC\n京 M-LOC\n市 E-LOC\n人 S-PER\n的 O\n")
+  [found] = read_sentences(path, Columns())
+  assert sentences.tags_of([found]) == ["O", "B-LOC", "M-LOC", "E-LOC", "S-PER"]
+  sentences.check_tags(sentences.tags_of([found]), path)
+  assert metrics.entities(found.tags) == [("LOC", 0, 2), ("PER", 3, 3)]
+  # Without an end, the next beginning is another name, as in BIES.
+  broken = ["B-LOC", "M-LOC", "B-LOC", "M-LOC", "M-PER"]
+  inside = [tag.replace("M-", "I-") for tag in broken]
+  assert metrics.entities(broken) == metrics.entities(inside)
+  assert metrics.compute([broken], [found.tags]) == metrics.compute(
+    [inside], [[tag.replace("M-", "I-") for tag in found.tags]]
+  )
+
+
+@pytest.mark.parametrize(
+  ("words", "span", "text"),
+  [
+    (["Anna", "Smith", "came"], (0, 1), "Anna Smith"),
+    (["我", "在", "北", "京"], (2, 3), "北京"),
+    (["用", "iPhone", "手机", "和", "Mac", "book"], (1, 2), "iPhone手机"),
+    (["用", "iPhone", "手机", "和", "Mac", "book"], (4, 5), "Mac book"),
+    ([*"在J. Li", *"家"], (1, 5), "J. Li"),
+  ],
+)
+def test_names_are_written_as_in_running_text(words, span, text):
+  assert sentences.Sentence(words, None, "x", 1).text(*span) == text

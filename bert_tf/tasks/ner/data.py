@@ -210,7 +210,7 @@ class NerData(TaskData):
       ):
         for kind, first, last in metrics.entities(tags):
           words = slice(first, last + 1)
-          mean, text = np.mean(probabilities[words]), " ".join(sentence.words[words])
+          mean, text = np.mean(probabilities[words]), sentence.text(first, last)
           file.write(f"{number}\t{first}\t{last}\t{kind}\t{mean:.6f}\t{text}\n")
 
   def _by_sentence(self, split: str, found: WordLabels) -> Iterator[tuple[list[str], list[float]]]:

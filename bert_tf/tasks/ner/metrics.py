@@ -22,7 +22,7 @@ def compute(predicted: Sequence[Tags], gold: Sequence[Tags]) -> dict[str, Any]:
     precision_recall_fscore_support,
   )
 
-  gold, predicted = [list(tags) for tags in gold], [list(tags) for tags in predicted]
+  gold, predicted = [_iob(tags) for tags in gold], [_iob(tags) for tags in predicted]
   scores = {"accuracy": float(accuracy_score(gold, predicted))}
   options = {"zero_division": 0}
   micro = precision_recall_fscore_support(gold, predicted, average="micro", **options)
@@ -43,4 +43,9 @@ def entities(tags: Tags) -> list[tuple[str, int, int]]:
   """The entities of a sentence: (type, number of the first word from 0, of the last word)."""
   from seqeval.metrics.sequence_labeling import get_entities
 
-  return get_entities(list(tags))
+  return get_entities(_iob(tags))
+
+
+def _iob(tags: Tags) -> list[str]:
+  """The tags with the M of BMES, which seqeval does not know, as the I that it is."""
+  return [f"I{tag[1:]}" if tag.startswith("M-") else tag for tag in tags]

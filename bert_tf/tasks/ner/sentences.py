@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bert_tf.errors import UserError
 from bert_tf.files import carriage_returns, existing_file, not_utf8
+from bert_tf.tokenization import segmenters
 
 OUTSIDE = "O"
-# IOB1, IOB2 and BIOES.
-_TAG = re.compile(r"O|[BIES]-.+")
+# IOB1, IOB2, BIOES, and BMES, whose M is an I.
+_TAG = re.compile(r"O|[BIMES]-.+")
 _DOCUMENT = "-DOCSTART-"
 
 # What files of each split are called: CoNLL's testa and testb, and more.
@@ -44,6 +45,16 @@ class Sentence:
   tags: list[str] | None
   path: str
   first_line: int
+
+  def text(self, first: int, last: int) -> str:
+    """The words first .. last (inclusive) as they stand in running text.
+
+    There is no space beside an ideograph, nor where every word is a single character.
+    """
+    words = self.words[first : last + 1]
+    if all(len(word) == 1 for word in self.words):
+      return "".join(words)
+    return segmenters.joined(word for word in words if word.strip())[0]
 
   def where(self, index: int) -> str:
     """File and line of a word, for messages."""
@@ -119,7 +130,7 @@ def read_sentences(path: str, columns: Columns, labelled: bool = True) -> list[S
       current = None
       continue
     reader = reader or _Row(path, number, len(cells), columns, labelled)
-    word, tag = reader.read(number, cells)
+    word, tag = reader.read(number, reader.with_blank(line, cells))
     if current is None:
       current = Sentence([], None if tag is None else [], path, number)
       sentences.append(current)
@@ -140,7 +151,7 @@ def digest(sentences: Iterable[Sentence]) -> str:
 def tags_of(sentences: Iterable[Sentence]) -> list[str]:
   """All tags that occur: O first, then type by type, beginnings before what they begin."""
   found = {tag for sentence in sentences for tag in sentence.tags or ()}
-  return sorted(found, key=lambda tag: (tag != OUTSIDE, tag[2:], "BIES".find(tag[0])))
+  return sorted(found, key=lambda tag: (tag != OUTSIDE, tag[2:], "BIMES".find(tag[0])))
 
 
 def check_tags(tags: Sequence[str], source: str) -> None:
@@ -148,7 +159,7 @@ def check_tags(tags: Sequence[str], source: str) -> None:
   wrong = [tag for tag in tags if not _TAG.fullmatch(tag)]
   if wrong or len(set(tags)) < len(tags):
     raise UserError(
-      f"{source}: expected every tag once, O, B-PER, I-PER and so on (also E- and S-), found"
+      f"{source}: expected every tag once, O, B-PER, I-PER and so on (also M-, E- and S-), found"
       f" {wrong[0] if wrong else 'repetitions in ' + ', '.join(tags)!r}; mend the list"
     )
   if len(tags) < 2 or OUTSIDE not in tags:
@@ -188,6 +199,11 @@ class _Row:
       )
     return index
 
+  def with_blank(self, line: str, cells: list[str]) -> list[str]:
+    """The cells of a line, whose word may be a blank: in files of characters that is one."""
+    is_short = self._token == 0 and "\t" not in line and len(cells) == self._width - 1
+    return [" ", *cells] if is_short and line.startswith(" ") else cells
+
   def read(self, number: int, cells: list[str]) -> tuple[str, str | None]:
     """Word and tag of a line."""
     where = f"{self._path}: line {number}"
@@ -204,8 +220,8 @@ class _Row:
     tag = cells[self._label]
     if not _TAG.fullmatch(tag):
       raise UserError(
-        f"{where}: expected a tag such as O, B-PER or I-PER (E- and S- as in BIOES), found {tag!r};"
-        " correct it, or `label_column`"
+        f"{where}: expected a tag such as O, B-PER or I-PER (M-, E- and S- as in BMES and BIOES),"
+        f" found {tag!r}; correct it, or `label_column`"
       )
     return word, tag
 
@@ -229,5 +245,7 @@ def _cells(line: str) -> list[str]:
     return []
   line = line.rstrip("\r\n")
   if "\t" in line:
-    return [cell.strip(" ") for cell in line.rstrip("\t ").split("\t")]
+    # A word may be a blank, which stays.
+    cells = line.rstrip("\t ").split("\t")
+    return [cell.strip(" ") or cell[:1] for cell in cells]
   return re.split(" +", line.strip(" "))
