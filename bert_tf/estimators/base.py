@@ -51,6 +51,7 @@ class BertEstimator(BaseEstimator):
     do_lower_case: likewise; True where nothing says otherwise.
     allow_missing: names or patterns of further weights that `checkpoint` need not hold.
     eval_steps: evaluate on `validation_data` after every so many steps, and take the best weights.
+    best_metric: which score of the evaluations says which weights are best; default: the task's.
     early_stopping_patience: stop after so many evaluations that brought nothing better.
     predict_batch_size: texts at once in predictions and evaluations.
     pad_to_max_length: give all batches one shape, for XLA and TPUs.
@@ -67,6 +68,7 @@ class BertEstimator(BaseEstimator):
   warmup_proportion: float = 0.1
   seed: int = 12345
   eval_steps: int = 0
+  best_metric: str | None = None
   early_stopping_patience: int = 0
   bert_config_file: str | None = None
   vocab_file: str | None = None

@@ -39,6 +39,8 @@ class BertClassifier(ClassifierMixin, SequenceEstimator):
     multilabel: whether an example may have several labels. None: it may if the labels that `fit` is
       given are lists (of any number of labels), or a matrix of 0 and 1 [n, L]. `predict` then
       answers in the same form, and `score` is the share of texts with all labels right.
+    class_weights: how much the examples of each label count: "balanced", all labels alike in all,
+      or label -> weight, 1 for others.
 
   Attributes:
     classes_: the labels, in the order of the columns of `predict_proba`.
@@ -47,6 +49,7 @@ class BertClassifier(ClassifierMixin, SequenceEstimator):
   """
 
   multilabel: bool | None = None
+  class_weights: str | dict[Any, float] | None = None
 
   def fit(self, X: Any, y: Any = None, validation_data: Any = None) -> Self:
     """Fine-tunes the checkpoint.
@@ -70,7 +73,9 @@ class BertClassifier(ClassifierMixin, SequenceEstimator):
       splits = {name: (x, _names_of_columns(rows)) for name, (x, rows) in splits.items()}
     elif not several:
       _check_targets(labels)
-    make_data = self._task_data(splits, MULTILABEL if several else CLASSIFICATION)
+    make_data = self._task_data(
+      splits, MULTILABEL if several else CLASSIFICATION, class_weights=self._weights()
+    )
     self._train(make_data, ClassificationData.default_max_seq_length)
     self.classes_ = self._classes(splits["train"][1], several)
     return self
@@ -83,6 +88,13 @@ class BertClassifier(ClassifierMixin, SequenceEstimator):
       expected = "a list of labels" if self.multilabel else "one label"
       raise UserError(f"`multilabel={self.multilabel}`: expected {expected} for every text")
     return several
+
+  def _weights(self) -> str | dict[str, float] | None:
+    """`class_weights` by the names of labels."""
+    said = self.class_weights
+    if not isinstance(said, dict):
+      return said
+    return {sequence_data.label_text(label): weight for label, weight in said.items()}
 
   def _classes(self, labels: Sequence[Any], several: bool) -> np.ndarray:
     """The labels as they were given, in the order of the model's outputs."""

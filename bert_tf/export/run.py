@@ -86,11 +86,12 @@ class ExportRunner:
     signature_lengths(flags.options.lite_lengths, self.plan.text.max_seq_length)
     flags.options.check_possible()
 
-  def export(self, checkpoint: str | None = None) -> str:
+  def export(self, checkpoint: str | None = None, settings: Mapping[str, Any] | None = None) -> str:
     """Exports and returns the directory of the version.
 
     Args:
       checkpoint: the weights; default: `init_checkpoint` of the flags.
+      settings: what has been found out of the weights since the plan was made, such as thresholds.
 
     Raises:
       UserError: the weights cannot be read or the export failed its check; nothing is left of it.
@@ -98,6 +99,11 @@ class ExportRunner:
     from bert_tf.export import exporters
 
     flags = self._flags
+    if settings is not None:
+      about = self.plan.about
+      settings = kinds.kind_of(about.head).settings(flags.settings, {**about.settings, **settings})
+      about = dataclasses.replace(about, settings=settings)
+      self.plan = dataclasses.replace(self.plan, about=about)
     return exporters.export(checkpoint or flags.init_checkpoint, self.plan, flags.options)
 
 

@@ -111,7 +111,7 @@ def run(
     fine_tuning.predict(devices)
   if exporter:
     logging.info("Exporting %s", fine_tuning.weights)
-    logging.info("Exported to %s", exporter.export(fine_tuning.weights))
+    logging.info("Exported to %s", exporter.export(fine_tuning.weights, fine_tuning.about.settings))
 
 
 def _train(fine_tuning: FineTuning, devices: DeviceOptions) -> None:

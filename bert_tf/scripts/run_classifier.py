@@ -97,6 +97,19 @@ define_integer(
   "How many windows of a text are read with --long_text=windows; what is beyond is cut off.",
   least=1,
 )
+flags.DEFINE_string(
+  "class_weights",
+  None,
+  "How much the examples of each label count in training: balanced, all labels alike in all; or"
+  " label:weight between commas, 1 for others.",
+)
+flags.DEFINE_enum(
+  "choose_threshold",
+  None,
+  ["f1", "accuracy", "matthews"],
+  "Find with --do_eval the probability from which the second of two labels, or each of several, is"
+  " given so that this score of the dev set is best; it is kept with the weights.",
+)
 flags.DEFINE_string("train_file", None, "A table to train on; default: train.* in --data_dir.")
 flags.DEFINE_string("dev_file", None, "A table to evaluate on; default: dev.* in --data_dir.")
 flags.DEFINE_string("test_file", None, "A table to predict; default: test.* in --data_dir.")
@@ -127,6 +140,12 @@ def main(data: type[ClassificationData] = ClassificationData) -> None:
   )
   long_text = {name: training_flags.said(name) for name in _LONG_TEXT}
   task = ClassificationOptions(
-    FLAGS.task_name, FLAGS.data_dir, FLAGS.xnli_language, table, long_text=long_text
+    FLAGS.task_name,
+    FLAGS.data_dir,
+    FLAGS.xnli_language,
+    table,
+    long_text=long_text,
+    class_weights=FLAGS.class_weights,
+    choose_threshold=FLAGS.choose_threshold,
   )
   fine_tuning_flags.run(functools.partial(data, task))

@@ -105,6 +105,8 @@ def readable(row: dict[str, Any]) -> dict[str, Any]:
   labels = values.pop("labels", None)
   if labels and isinstance(values.get("probabilities"), list):
     values["probabilities"] = dict(zip(labels, values["probabilities"], strict=True))
+    if isinstance(chosen := values.get("chosen"), list):
+      values["chosen"] = [label for label, given in zip(labels, chosen, strict=True) if given]
   return {name: values[name] for name in sorted(values, key=lambda name: (name != "label", name))}
 
 

@@ -23,6 +23,7 @@ from bert_tf.model_dir import Description, Given, weight_files
 from bert_tf.tasks.task_data import DEV, TEST, TRAIN, Answers, FineTuningOptions, TaskData, setting
 from bert_tf.training import cluster, feasibility, run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
+from bert_tf.training.settings import check_choice
 
 if TYPE_CHECKING:
   import keras
@@ -102,6 +103,8 @@ class FineTuning:
       UserError: the output directory holds another run, or see `loop.train`.
     """
     self.data.check_training(training)
+    if training.best_metric and self.data.score_names:
+      check_choice("best_metric", training.best_metric, self.data.score_names)
     settings = self.run_settings()
     start = run_config.check(self.about.config, training, devices, settings)
     finished = start.step is not None and start.step >= training.num_train_steps
@@ -154,13 +157,18 @@ class FineTuning:
     """Writes the scores of the dev set."""
     answers, step = self._answers(DEV, devices)
     self.data.evaluate(answers, self._options.output_dir, step)
+    self._keep_settings()
 
   def predict(self, devices: DeviceOptions) -> None:
     """Writes the answers to the test set."""
     answers, _ = self._answers(TEST, devices)
     self.data.predict(answers, self._options.output_dir)
-    # So that an export of this directory answers as these predictions do.
+    self._keep_settings()
+
+  def _keep_settings(self) -> None:
+    """Writes them beside the weights, so that what comes later answers as was answered here."""
     model_dir.update_settings(self._options.output_dir, self.data.settings)
+    self.about = dataclasses.replace(self.about, settings=self.data.settings)
 
   def _answers(self, split: str, devices: DeviceOptions) -> tuple[Answers, int]:
     """The model that answers a split, and how many updates it has had."""

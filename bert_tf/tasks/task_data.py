@@ -101,6 +101,9 @@ class TaskData(abc.ABC):
     TRAIN: "train.tf_record", DEV: "eval.tf_record", TEST: "predict.tf_record"
   }  # fmt: skip
 
+  # What `scores` returns; empty where that depends on the data.
+  score_names: Sequence[str] = ()
+
   # What `evaluate` and `predict` write, in the output directory.
   result_files: ClassVar[tuple[str, ...]] = ()
 

@@ -182,20 +182,25 @@ class TrainedModel:
     """The answer to every text or pair of texts.
 
     Returns:
-      Of a classifier the likeliest labels, an array of strings [n]; of one with several labels, for
-      every text the list of those with a probability over a half; of a regression float32 [n].
+      Of a classifier the likeliest labels, strings [n]; of one with several labels, for every text
+      the list of those over a half; both by thresholds where some were chosen; of a regression
+      float32 [n].
 
     Raises:
       UserError: the model has another head.
     """
+    from bert_tf.tasks.classification import metrics, thresholds
+
     if inputs.is_single(texts):
       return self.predict([texts], batch_size)[0]
     logits = self._logits("predict", texts, batch_size)
     if self.head == head_kinds.REGRESSION:
       return logits[:, 0]
+    limits = thresholds.of(self.about.settings, self.head, self.labels)
+    found = thresholds.decide(logits, metrics.probabilities(logits, self.head), self.head, limits)
     if self.head == head_kinds.MULTILABEL:
-      return [[self.labels[place] for place in np.flatnonzero(row > 0)] for row in logits]
-    return np.array(self.labels)[np.argmax(logits, axis=-1)]
+      return [[self.labels[place] for place in np.flatnonzero(row)] for row in found]
+    return np.array(self.labels)[found]
 
   def predict_proba(self, texts: Any, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """The probability of every label: float32 [n, L], in the order of `labels`.

@@ -19,6 +19,9 @@ from bert_tf.training.options import TrainingOptions
 from bert_tf.training.state import RunState
 from bert_tf.training.task import Task
 
+# Ends of names of results that are to be small.
+_LESS_IS_BETTER = ("loss", "error")
+
 
 class Evaluation:
   """Evaluates a task every `eval_steps` updates."""
@@ -60,10 +63,14 @@ class Evaluation:
     Args: `counts`, whether patience wears thin where the result is no better.
     """
     results = {name: float(value) for name, value in self._task.evaluate(self._model).items()}
-    metric = self._task.best_metric.removeprefix("-")
+    best_metric = self._options.best_metric or self._task.best_metric
+    metric = best_metric.removeprefix("-")
     if metric not in results:
-      raise UserError(f"evaluation: expected {metric} among the results, found {list(results)}")
-    value = -results[metric] if self._task.best_metric.startswith("-") else results[metric]
+      raise UserError(
+        f"`best_metric`: expected a result of the evaluation ({', '.join(results)}), found {metric}"
+      )
+    less_is_better = best_metric.startswith("-") or metric.endswith(_LESS_IS_BETTER)
+    value = -results[metric] if less_is_better else results[metric]
     # A NaN is never the best.
     better = value > float(self._state.best_value.numpy())
     if better:

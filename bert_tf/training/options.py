@@ -142,6 +142,11 @@ class TrainingOptions:
     0,
     0,
   )
+  best_metric: str | None = text(
+    "Which result of the evaluations says which weights are best, such as macro_f1 or loss (of"
+    " losses and errors less is better); default: the task's own.",
+    another_run=True,
+  )
   early_stopping_patience: int = number(
     "Stop after so many evaluations that brought nothing better; 0: do not.", 0, 0
   )
@@ -179,6 +184,10 @@ class TrainingOptions:
       raise UserError(
         "`early_stopping_patience`: expected evaluations to judge by, found `eval_steps=0`; give"
         " `eval_steps`"
+      )
+    if self.best_metric and not self.eval_steps:
+      raise UserError(
+        "`best_metric`: expected evaluations to judge by, found `eval_steps=0`; give `eval_steps`"
       )
     if self.profile_steps and not 0 < self.profile_steps[0] <= self.profile_steps[1]:
       first, last = self.profile_steps

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from bert_tf.data.padded_lengths import round_up
@@ -170,18 +171,33 @@ def strings(*names: str) -> dict[str, tf.TensorSpec]:
 class ClassifierModule(TextModule):
   """One label for every text."""
 
-  def __init__(self, model: keras.Model, text: TextOptions, labels: Sequence[str]):
-    """Args: as TextModule; `labels`, the names of the model's L outputs in their order."""
+  def __init__(
+    self,
+    model: keras.Model,
+    text: TextOptions,
+    labels: Sequence[str],
+    thresholds: np.ndarray | None = None,
+  ):
+    """Args: as TextModule; `labels`, the names of the model's L outputs in their order;
+    `thresholds`, from which probabilities they are given, see the module of that name.
+    """
     super().__init__(model, text)
     self._labels = tf.constant(list(labels))
+    self._thresholds = None if thresholds is None else tf.constant(thresholds, tf.float32)
 
   def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """`label` [B], the likeliest; `labels`, `probabilities` and `logits` [B, L]."""
+    """`label` [B], the likeliest, or what the threshold says; `labels`, `probabilities` and
+    `logits` [B, L].
+    """
     logits = self.frozen(dict(features))["logits"]
+    probabilities = tf.nn.softmax(logits)
+    label = tf.argmax(logits, axis=-1)
+    if self._thresholds is not None:
+      label = tf.cast(probabilities[:, 1] > self._thresholds[0], tf.int64)
     return {
-      "label": tf.gather(self._labels, tf.argmax(logits, axis=-1)),
+      "label": tf.gather(self._labels, label),
       "labels": tf.broadcast_to(self._labels, tf.shape(logits)),
-      "probabilities": tf.nn.softmax(logits),
+      "probabilities": probabilities,
       "logits": logits,
     }
 
@@ -190,11 +206,16 @@ class MultiLabelModule(ClassifierModule):
   """Any number of labels for every text, each with a probability of its own."""
 
   def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """`labels`, `probabilities` (a sigmoid each) and `logits`, [B, L]."""
+    """`labels`, `probabilities` (a sigmoid each) and `logits`, [B, L]; and `chosen`, bool [B, L],
+    which of the labels are given: those over one half, or over their thresholds.
+    """
     logits = self.frozen(dict(features))["logits"]
+    probabilities = tf.sigmoid(logits)
+    over = logits > 0 if self._thresholds is None else probabilities > self._thresholds
     return {
       "labels": tf.broadcast_to(self._labels, tf.shape(logits)),
-      "probabilities": tf.sigmoid(logits),
+      "chosen": over,
+      "probabilities": probabilities,
       "logits": logits,
     }
 

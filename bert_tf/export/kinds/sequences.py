@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from bert_tf.errors import UserError
 from bert_tf.export.kinds.base import Kind, Parts
 from bert_tf.export.options import GraphPlan
+from bert_tf.model_dir import head_kinds
+from bert_tf.tasks.classification import thresholds
 
 if TYPE_CHECKING:
   import keras
@@ -25,8 +27,15 @@ class _Sequences(Kind):
 
   def check(self, plan: GraphPlan) -> None:
     """See `Kind`."""
+    if plan.about.labels:
+      _thresholds(plan)
     if plan.about.pairs and plan.text.long_text.in_windows:
       raise UserError("`pairs`: expected single texts with `long_text=windows`, found pairs")
+
+  def facts(self, plan: GraphPlan) -> dict[str, Any]:
+    """See `Kind`."""
+    found = plan.about.settings.get(thresholds.SETTING)
+    return {thresholds.SETTING: dict(found)} if found else {}
 
   def model(self, plan: GraphPlan, parts: Parts, policy: str) -> keras.Model:
     """See `Kind`."""
@@ -39,8 +48,10 @@ class _Sequences(Kind):
     """See `Kind`."""
     from bert_tf.export.graphs import text
 
-    labels = [plan.about.labels] if plan.about.labels else []
-    return getattr(text, self.module)(model, plan.text, *labels)
+    if not plan.about.labels:
+      return text.RegressionModule(model, plan.text)
+    module = getattr(text, self.module)
+    return module(model, plan.text, plan.about.labels, _thresholds(plan))
 
   def samples(self, model: keras.Model, graph: TextModule, plan: GraphPlan) -> Samples:
     """See `Kind`."""
@@ -58,6 +69,11 @@ class _Sequences(Kind):
     raise NotImplementedError
 
 
+def _thresholds(plan: GraphPlan) -> np.ndarray | None:
+  about = plan.about
+  return thresholds.of(about.settings, str(about.head), about.labels)
+
+
 class Classification(_Sequences):
   """One label for every text."""
 
@@ -67,8 +83,10 @@ class Classification(_Sequences):
   def _answers(self, logits: np.ndarray, plan: GraphPlan) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    names = np.array(plan.about.labels, object)[logits.argmax(-1)]
-    return {"logits": logits, "label": names, "probabilities": tf.nn.softmax(logits).numpy()}
+    probabilities = tf.nn.softmax(logits).numpy()
+    chosen = thresholds.decide(logits, probabilities, head_kinds.CLASSIFICATION, _thresholds(plan))
+    names = np.array(plan.about.labels, object)[chosen]
+    return {"logits": logits, "label": names, "probabilities": probabilities}
 
 
 class MultiLabel(_Sequences):
@@ -80,7 +98,9 @@ class MultiLabel(_Sequences):
   def _answers(self, logits: np.ndarray, plan: GraphPlan) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    return {"logits": logits, "probabilities": tf.sigmoid(logits).numpy()}
+    probabilities = tf.sigmoid(logits).numpy()
+    chosen = thresholds.decide(logits, probabilities, head_kinds.MULTILABEL, _thresholds(plan))
+    return {"logits": logits, "probabilities": probabilities, "chosen": chosen}
 
 
 class Regression(_Sequences):

@@ -15,7 +15,7 @@ from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
 from bert_tf.model_dir import Description, labels
-from bert_tf.tasks.classification import metrics
+from bert_tf.tasks.classification import class_weights, metrics, result_tables, thresholds
 from bert_tf.tasks.classification.features import LabelEncoder, convert_example, record_spec
 from bert_tf.tasks.classification.processors import (
   CLASSIFICATION,
@@ -49,12 +49,17 @@ class ClassificationOptions:
   table: TableOptions = dataclasses.field(default_factory=TableOptions)
   processor: DataProcessor | None = None
   long_text: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  class_weights: str | Mapping[str, float] | None = None
+  choose_threshold: str | None = None
 
 
 class ClassificationData(TaskData):
   """See `TaskData`."""
 
-  result_files = ("eval_results.txt", "eval_metrics.json", "test_results.tsv", "predictions.jsonl")
+  result_files = (
+    "eval_results.txt", "eval_metrics.json", result_tables.PICTURE, "test_results.tsv",
+    "predictions.jsonl",
+  )  # fmt: skip
 
   def __init__(self, task: ClassificationOptions, options: FineTuningOptions, weights: Description):
     """Makes the processor of the task, and finds its labels.
@@ -79,6 +84,7 @@ class ClassificationData(TaskData):
       task.task_name, task.data_dir, table, weights.labels, task.xnli_language
     )
     self._check_against(weights)
+    self._class_weights: dict[str, float] | None = None
     self._splits: dict[str, list[InputExample]] = {}
     self._encoder = LabelEncoder(self._processor, labels_of_weights(self._processor, weights))
     self.labels = tuple(self._encoder.labels)
@@ -89,12 +95,16 @@ class ClassificationData(TaskData):
       "long_text": self._long_text.long_text,
       **self.settings,
     }
+    self.score_names = metrics.names(self.head, len(self.labels))
+    self._use_thresholds(weights)
     wanted = [split for split in (TRAIN, DEV, TEST) if options.wants(split)]
     self.pairs = any(example.text_b for split in wanted for example in self.examples(split))
     self._check_windows()
     self.input_files = {"data_dir": [p for s in wanted for p in self._processor.files(s)]}
     if options.do_train:
       self.train_files = self._processor.files(TRAIN)
+      self._class_weights = self._weigh_classes()
+      self.run_settings["class_weights"] = self._class_weights
       if examples := self._processor.digest(TRAIN):
         self.run_settings["train_examples"] = examples
     elif weights.pairs is not None and weights.pairs != self.pairs:
@@ -113,6 +123,25 @@ class ClassificationData(TaskData):
     given = self._task.table.labels
     if given and weights.labels and (found := labels.difference(given, weights.labels)):
       raise UserError(f"`labels`: expected those of the weights, found {found}; leave the flag out")
+
+  def _use_thresholds(self, weights: Description) -> None:
+    """Takes on those that lie beside the weights; raises UserError where none can be chosen."""
+    thresholds.check(self._task.choose_threshold, self.head, self.labels, self._options.do_eval)
+    self._thresholds = thresholds.of(weights.settings, self.head, self.labels)
+    if self._thresholds is not None:
+      self.settings = {
+        **self.settings, thresholds.SETTING: dict(weights.settings[thresholds.SETTING])
+      }  # fmt: skip
+      logging.info("Labels are given from probabilities of %s", self.settings[thresholds.SETTING])
+
+  def _weigh_classes(self) -> dict[str, float] | None:
+    truth = self._truth(TRAIN) if self._task.class_weights else np.zeros([0])
+    found = class_weights.of(self._task.class_weights, self.labels, truth, self.head)
+    if found:
+      logging.info(
+        "Weights of labels in the loss: %s", ", ".join(f"{k} {v:.4g}" for k, v in found.items())
+      )
+    return found
 
   def _check_windows(self) -> None:
     """Raises UserError where texts are to be read in windows and cannot be."""
@@ -193,23 +222,30 @@ class ClassificationData(TaskData):
       train_file,
       self._options.pad_to_max_length,
       Reading(self._max_seq_length, self._long_text),
+      list(self._class_weights.values()) if self._class_weights else None,
       **options,
     )
 
   def scores(self, answers: Answers) -> dict[str, float]:
     """See `TaskData`; the scores of `metrics.compute` that are numbers, and the mean `loss`."""
-    return answers.task.score(answers.model, answers.path, self._truth(), answers.batch_size)
+    return answers.task.score(answers.model, answers.path, self._truth(DEV), answers.batch_size)
 
-  def _truth(self) -> np.ndarray:
-    """The labels of the dev set: int [n], float [n] or, for multi-label, float [n, L]."""
-    truth = np.array([self._encoder.encode(example) for example in self.examples(DEV)])
+  def _truth(self, split: str) -> np.ndarray:
+    """The labels of a split: int [n], float [n] or, for multi-label, float [n, L]."""
+    truth = np.array([self._encoder.encode(example) for example in self.examples(split)])
     return truth if self.head == MULTILABEL else truth[:, 0]
 
   def evaluate(self, answers: Answers, output_dir: str, step: int) -> None:
-    """Writes eval_results.txt as the original does, and eval_metrics.json with more scores."""
+    """Writes eval_results.txt as the original does, eval_metrics.json with more scores, and a
+    picture of these; chooses thresholds where that is asked for.
+    """
     logits, losses = _predict(answers)
     size = answers.batch_size
-    scores = metrics.compute(logits, self._truth(), self.head, self._encoder.labels)
+    if self._task.choose_threshold:
+      self._choose_thresholds(logits, self._task.choose_threshold)
+    scores = metrics.compute(
+      logits, self._truth(DEV), self.head, self._encoder.labels, self._thresholds
+    )
     results: dict[str, Any] = {
       "eval_loss": float(np.mean(losses)),
       "global_step": step,
@@ -225,6 +261,34 @@ class ClassificationData(TaskData):
     for name, value in scores.items():
       if isinstance(value, float):
         logging.info("  %s = %.4f", name, value)
+    if self.head != REGRESSION:
+      self._show(scores, output_dir, step)
+
+  def _show(self, scores: Mapping[str, Any], output_dir: str, step: int) -> None:
+    """Logs and draws which labels are taken for which."""
+    lines = result_tables.per_label(scores["per_label"])
+    if "confusion_matrix" in scores:
+      matrix = np.array(scores["confusion_matrix"])
+      lines += ["", *result_tables.confusion(matrix, self.labels)]
+    for line in lines:
+      logging.info("  %s", line)
+    path = os.path.join(output_dir, result_tables.PICTURE)
+    title = f"{self._task.task_name}: {len(self.examples(DEV))} examples, step {step}"
+    if not result_tables.draw(path, scores, self.labels, title):
+      logging.info("  %d labels are too many for a picture", len(self.labels))
+
+  def _choose_thresholds(self, logits: np.ndarray, metric: str) -> None:
+    """Finds those with the best score on the dev set, and answers by them from now on."""
+    probabilities = metrics.probabilities(logits, self.head)
+    found = thresholds.choose(probabilities, self._truth(DEV), self.head, self.labels, metric)
+    self.settings = {**self.settings, thresholds.SETTING: found}
+    self._thresholds = thresholds.of(self.settings, self.head, self.labels)
+    logging.info(
+      "Labels are given from the probabilities with the best %s on the dev set, whose scores are"
+      " therefore a little better than those of other data will be: %s",
+      metric,
+      ", ".join(f"{label} {value:.4g}" for label, value in found.items()),
+    )
 
   def predict(self, answers: Answers, output_dir: str) -> None:
     """Writes test_results.tsv as the original does, and predictions.jsonl with names."""
@@ -235,19 +299,27 @@ class ClassificationData(TaskData):
       for row in outputs:
         file.write("\t".join(format_value(float(value)) for value in row) + "\n")
     with atomic_writer(os.path.join(output_dir, "predictions.jsonl")) as file:
-      for example, row in zip(self.examples(TEST), outputs, strict=True):
-        line = {"id": example.guid, **self._named(row)}
+      answered = self._answered(logits, outputs)
+      for example, row, answer in zip(self.examples(TEST), outputs, answered, strict=True):
+        line = {"id": example.guid, **self._named(row, answer)}
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
-  def _named(self, row: np.ndarray) -> dict[str, Any]:
+  def _answered(self, logits: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """See `thresholds.decide`; a number of a regression is what it is."""
+    if self.head == REGRESSION:
+      return outputs
+    return thresholds.decide(logits, outputs, self.head, self._thresholds)
+
+  def _named(self, row: np.ndarray, answer: np.ndarray) -> dict[str, Any]:
     """One prediction with the names of its labels."""
     if self.head == REGRESSION:
       return {"value": float(row[0])}
     named = {label: float(p) for label, p in zip(self.labels, row, strict=True)}
     if self.head == CLASSIFICATION:
-      best = max(named, key=named.__getitem__)
+      best = self.labels[answer]
       return {"label": best, "probability": named[best], "probabilities": named}
-    return {"labels": [label for label, p in named.items() if p > 0.5], "probabilities": named}
+    given = [label for label, wanted in zip(self.labels, answer, strict=True) if wanted]
+    return {"labels": given, "probabilities": named}
 
 
 def _predict(answers: Answers) -> tuple[np.ndarray, np.ndarray]:

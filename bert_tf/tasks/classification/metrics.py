@@ -6,7 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from bert_tf.tasks.classification.processors import MULTILABEL, REGRESSION
+from bert_tf.tasks.classification import thresholds
+from bert_tf.tasks.classification.processors import CLASSIFICATION, MULTILABEL, REGRESSION
+
+# The numbers among the scores of each kind of task.
+_NAMES = {
+  CLASSIFICATION: ("accuracy", "macro_f1", "matthews"),
+  MULTILABEL: ("accuracy", "macro_f1", "micro_f1"),
+  REGRESSION: ("pearson", "spearman", "mean_squared_error"),
+}
+
+
+def names(task_type: str, num_labels: int) -> tuple[str, ...]:
+  """What of `compute` is a number, and the mean loss that goes with it while training."""
+  two = task_type == CLASSIFICATION and num_labels == 2
+  return (*_NAMES[task_type], *(("f1",) if two else ()), "loss")
 
 
 def probabilities(logits: np.ndarray, task_type: str) -> np.ndarray:
@@ -21,7 +35,11 @@ def probabilities(logits: np.ndarray, task_type: str) -> np.ndarray:
 
 
 def compute(
-  logits: np.ndarray, truth: np.ndarray, task_type: str, labels: list[str]
+  logits: np.ndarray,
+  truth: np.ndarray,
+  task_type: str,
+  labels: list[str],
+  limits: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Scores of a task.
 
@@ -30,10 +48,12 @@ def compute(
     truth: int [n] label ids; float [n] for regression; 0.0 or 1.0 [n, L] for multi-label.
     task_type: see `processors.TASK_TYPES`.
     labels: their names.
+    limits: from which probabilities labels are given, see `thresholds`; default: one half.
 
   Returns:
-    Classification: accuracy, macro_f1, matthews, with two labels also f1 of the second, and
-    `per_label`. Regression: pearson, spearman, mean_squared_error. Multi-label: accuracy (all
+    Classification: accuracy, macro_f1, matthews, with two labels also f1 of the second,
+    `per_label`, and `confusion_matrix`, rows of counts of what each label was taken for.
+    Regression: pearson, spearman, mean_squared_error. Multi-label: accuracy (all
     labels right), micro_f1, macro_f1 and `per_label`. A score that is not defined, such as the
     correlation with a constant, is 0.
   """
@@ -41,7 +61,7 @@ def compute(
     return _regression(logits[:, 0], truth)
   from sklearn import metrics
 
-  predicted = logits > 0 if task_type == MULTILABEL else np.argmax(logits, axis=-1)
+  predicted = thresholds.decide(logits, probabilities(logits, task_type), task_type, limits)
   # Numbers, since a label may be called as a row of the report is, such as "accuracy".
   names = [str(index) for index in range(len(labels))]
   report = metrics.classification_report(
@@ -62,10 +82,14 @@ def compute(
     scores["matthews"] = float(metrics.matthews_corrcoef(truth, predicted))
     if len(labels) == 2:
       scores["f1"] = report["1"]["f1-score"]
-  return {
+  found: dict[str, Any] = {
     **scores,
     "per_label": {label: report[name] for label, name in zip(labels, names, strict=True)},
   }
+  if task_type != MULTILABEL:
+    matrix = metrics.confusion_matrix(truth, predicted, labels=range(len(labels)))
+    found["confusion_matrix"] = matrix.tolist()
+  return found
 
 
 def _regression(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:

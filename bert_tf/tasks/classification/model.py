@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +60,7 @@ class ClassificationTask(Task):
     train_file: str | None = None,
     pad_to_max_length: bool = False,
     reading: Reading | None = None,
+    class_weights: Sequence[float] | None = None,
     **common: Any,
   ):
     """Args.
@@ -71,6 +73,7 @@ class ClassificationTask(Task):
     pad_to_max_length: give all batches one shape, for XLA and TPUs; otherwise they are made of
       examples of similar length and padded to the longest of these.
     reading: how texts are read; default: as sequences, of what the records hold.
+    class_weights: [L], see the module of that name; of training alone.
     **common: see `Task`.
     """
     super().__init__(**common)
@@ -80,6 +83,7 @@ class ClassificationTask(Task):
     self._spec = spec
     self._train_file = train_file
     self._reading = reading or Reading(spec["input_ids"].size)
+    self._class_weights = class_weights
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
     self._predict = inference.Predictor(self._answers)
     self.best_metric = {REGRESSION: "pearson", MULTILABEL: "micro_f1"}.get(task_type, "accuracy")
@@ -134,13 +138,20 @@ class ClassificationTask(Task):
     return {**numbers, "loss": float(np.mean(losses))}
 
   def loss_weights(self, features: Features) -> dict[str, tf.Tensor]:
-    """The number of examples."""
-    return {"classification": tf.cast(tf.shape(features["label_ids"])[0], tf.float32)}
+    """The number of examples, or the weights of their labels."""
+    return {"classification": tf.reduce_sum(self._example_weights(features["label_ids"]))}
 
   def loss_sums(self, outputs: dict[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
-    """The sum of `example_losses`."""
-    losses = example_losses(outputs["logits"], features["label_ids"], self._task_type)
-    return {"classification": tf.reduce_sum(losses)}
+    """The weighted sum of `example_losses`."""
+    labels = features["label_ids"]
+    losses = example_losses(outputs["logits"], labels, self._task_type, self._class_weights)
+    return {"classification": tf.reduce_sum(losses * self._example_weights(labels))}
+
+  def _example_weights(self, labels: tf.Tensor) -> tf.Tensor:
+    """How much each example counts, float32 [batch]; of several labels the losses are weighted."""
+    if self._class_weights is None or self._task_type != CLASSIFICATION:
+      return tf.ones(tf.shape(labels)[:1])
+    return tf.gather(tf.constant(self._class_weights, tf.float32), labels)
 
   def predict_all(
     self, model: ClassifierModel, path: str, count: int, batch_size: int, what: str | None = None
@@ -163,17 +174,27 @@ class ClassificationTask(Task):
     return logits, example_losses(logits, features["label_ids"], self._task_type)
 
 
-def example_losses(logits: tf.Tensor, labels: tf.Tensor, task_type: str) -> tf.Tensor:
+def example_losses(
+  logits: tf.Tensor,
+  labels: tf.Tensor,
+  task_type: str,
+  positive_weights: Sequence[float] | None = None,
+) -> tf.Tensor:
   """Cross entropy, squared error or mean of binary cross entropies: float32 [batch].
 
   Args:
     logits: float32 [batch, L], or [batch, 1] for regression.
     labels: int [batch] ids, float [batch], or float [batch, L] for multi-label.
     task_type: see `processors.TASK_TYPES`.
+    positive_weights: [L], for multi-label: how much the terms of labels that are there count.
   """
   if task_type == REGRESSION:
     return tf.math.squared_difference(logits[:, 0], labels)
   if task_type == MULTILABEL:
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+    if positive_weights is None:
+      losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+    else:
+      weights = tf.constant(positive_weights, tf.float32)
+      losses = tf.nn.weighted_cross_entropy_with_logits(labels, logits, weights)
     return tf.reduce_mean(losses, axis=-1)
   return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -56,6 +56,7 @@ class NerData(TaskData):
     "eval_results.txt", "eval_metrics.json", "test_predictions.txt", "test_results.tsv",
   )  # fmt: skip
   head = head_kinds.TOKENS
+  score_names = ("accuracy", "precision", "recall", "f1", "loss")
 
   def __init__(self, task: NerOptions, options: FineTuningOptions, weights: Description):
     """Finds the labels.
