@@ -17,14 +17,15 @@ from collections.abc import Iterator, Sequence
 from tqdm import tqdm
 
 from bert_tf.data import word_borders
-from bert_tf.data.documents import Document, Tokenizer, read_documents
+from bert_tf.data.documents import Document, Tokenizer, read_documents, sample_of
 from bert_tf.data.instance_encoding import PretrainingEncoder
 from bert_tf.data.instances import InstanceOptions, pairs_of_document
 from bert_tf.data.masking import Masker, QuickMasker, Vocabulary, shuffle
 from bert_tf.data.records import RecordWriter, decode_example
-from bert_tf.data.report import LineCounter, TokenizationReport
+from bert_tf.data.report import CorpusReport, LineCounter, TokenizationReport
 from bert_tf.data.word_borders import beginning, plain_and_continues
 from bert_tf.tokenization.segmenters import WordBorders
+from bert_tf.tokenization.tokenizer import FullTokenizer
 
 _LOGGED_EXAMPLES = 20
 
@@ -78,6 +79,7 @@ def create_pretraining_data(
   records = list(_records(documents, maker, options.dupe_factor, rng))
   shuffle(rng, records)
   counter.report.sequences = maker.sequences
+  name_unknown(counter.report, input_files, tokenizer)
   counter.report.log(options.max_seq_length)
   logger.info("*** Writing to output files ***")
   for path in output_files:
@@ -86,6 +88,12 @@ def create_pretraining_data(
   _log_examples(records, list(tokenizer.vocab))
   logger.info("Wrote %d total instances", len(records))
   return len(records)
+
+
+def name_unknown(report: CorpusReport, files: Sequence[str], tokenizer: Tokenizer) -> None:
+  """Counts the characters that the vocabulary lacks in a sample of the text, if it lacks any."""
+  if report.lines.unknown and isinstance(tokenizer, FullTokenizer):
+    report.lines.name_unknown(sample_of(files), tokenizer)
 
 
 class ExampleMaker:

@@ -6,12 +6,14 @@ unless someone counts.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from bert_tf.data.documents import Document
+from bert_tf.tokenization import FullTokenizer, unknown
 
 UNKNOWN = "[UNK]"
 # Text in the language and case of its vocabulary has less than 1% of unknown pieces.
@@ -19,6 +21,8 @@ _MUCH_UNKNOWN = 0.03
 # Which share of lines or documents is a habit of the file, not an exception.
 _MANY = 0.5
 _PARAGRAPH_SENTENCES = 4
+# Characters that the vocabulary lacks are counted until there are so many: it takes time.
+_COUNTED_CHARACTERS = 20_000
 _SAMPLED_LINES = 10_000
 _ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
 
@@ -36,6 +40,8 @@ class TokenizationReport:
     empty: texts without any piece.
     cut: texts that lost pieces because they were too long.
     lost: how many pieces they lost.
+    characters: those that the vocabulary lacks, with how often they were met in the first texts
+      with unknown pieces.
   """
 
   texts: int = 0
@@ -44,6 +50,9 @@ class TokenizationReport:
   empty: int = 0
   cut: int = 0
   lost: int = 0
+  characters: collections.Counter[str] = dataclasses.field(
+    default_factory=collections.Counter, compare=False
+  )
 
   def add(self, num_pieces: int, num_unknown: int = 0, num_lost: int = 0) -> None:
     """Counts one text of `num_pieces`, of which `num_lost` were then cut off."""
@@ -55,6 +64,11 @@ class TokenizationReport:
     if num_lost:
       self.cut += 1
       self.lost += num_lost
+
+  def name_unknown(self, texts: Iterable[str], tokenizer: FullTokenizer) -> None:
+    """Counts the characters of texts with unknown pieces that the vocabulary lacks."""
+    if self.characters.total() < _COUNTED_CHARACTERS:
+      self.characters.update(unknown.counted(texts, tokenizer))
 
   def add_tokens(self, texts: Iterable[Sequence[str]], num_kept: int) -> None:
     """Counts one example: the pieces of its texts, of which `num_kept` in all stay."""
@@ -88,7 +102,9 @@ class TokenizationReport:
     """
     parts = [f"{self.texts:,} {noun} of {self.pieces:,} pieces"]
     if of_unknown:
-      parts.append(f"{percent(self.unknown_share)} of the pieces are {UNKNOWN}")
+      found = f"{percent(self.unknown_share)} of the pieces are {UNKNOWN}"
+      lacking = f", for lack of {unknown.named(self.characters)}" if self.characters else ""
+      parts.append(found + lacking)
     if self.empty:
       parts.append(f"{self.empty:,} {noun} have no piece")
     if self.cut:

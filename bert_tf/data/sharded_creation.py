@@ -25,6 +25,7 @@ from bert_tf.data import word_borders
 from bert_tf.data.documents import Document
 from bert_tf.data.in_memory_creation import (
   ExampleMaker,
+  name_unknown,
   progress_bar,
   warn_about_documents,
   warn_about_predictions,
@@ -136,7 +137,7 @@ def create_shards(
         f"expected one sentence a line, found no text in {', '.join(input_files[:3])}; give files "
         "with text"
       )
-  _report(totals, job.options, all_of_it=len(todo) == len(shards))
+  _report(totals, job, input_files, all_of_it=len(todo) == len(shards))
   logger.info("Wrote %d instances to %s", records, shard_path(output_file, 0, len(shards)))
   return records
 
@@ -164,13 +165,16 @@ def _plan_of_words(borders: WordBorders) -> dict[str, Any]:
   return plan
 
 
-def _report(totals: Sequence[Totals], options: InstanceOptions, all_of_it: bool) -> None:
+def _report(
+  totals: Sequence[Totals], job: Job, input_files: Sequence[str], all_of_it: bool
+) -> None:
   """Says what the text is like; `all_of_it`: no shard was there before."""
   corpus = CorpusReport()
   for total in totals:
     corpus += total.corpus
   if totals:
-    corpus.log(options.max_seq_length)
+    name_unknown(corpus, input_files, FullTokenizer(job.vocab_file, job.do_lower_case))
+    corpus.log(job.options.max_seq_length)
   lonely = sum(total.lonely_documents for total in totals)
   # A document that is cut to be worked on in parts lends itself "random" next sentences.
   if all_of_it and corpus.ended <= 1:

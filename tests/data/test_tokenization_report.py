@@ -10,7 +10,7 @@ from bert_tf.data import documents, in_memory_creation
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.data.report import TokenizationReport, percent
 from bert_tf.errors import UserError
-from bert_tf.tokenization import FullTokenizer
+from bert_tf.tokenization import SPECIAL_TOKENS, FullTokenizer
 
 
 def test_counts_by_hand():
@@ -128,3 +128,26 @@ def test_lower_casing_that_takes_letters_away_is_told(golden, tmp_path, caplog, 
   (tmp_path / "text.txt").write_text(f"{text}\n" * 3, encoding="utf-8")
   documents.check_case([str(tmp_path / "text.txt")], FullTokenizer(golden / "vocab.txt", True))
   assert ("strips marks that tell words apart" in caplog.text) == warns
+
+
+def test_characters_that_the_vocabulary_lacks_are_named(golden):
+  tokenizer = FullTokenizer([*SPECIAL_TOKENS, "a", "##b", "北", "，"])
+  report = TokenizationReport()
+  texts = ["北“ab”，", "a\u200bb ab“ 京", "ba", "x" * 300, "\ue000 \u3164"]
+  for text in texts:
+    pieces = tokenizer.tokenize(text)
+    report.add(len(pieces), pieces.count("[UNK]"))
+    report.name_unknown([text], tokenizer)
+  # "ba" lacks b at the beginning and a behind it; a word that is too long lacks nothing.
+  assert report.characters == {"“": 2, "”": 1, "京": 1, "b": 1, "a": 1, "\ue000": 1, "\u3164": 1}
+  assert "are [UNK], for lack of “ (2), a (1), b (1), ” (1), " in report.summary()
+  assert "U+E000 (1)" in report.summary()
+  total = TokenizationReport()
+  total += report
+  total += report
+  assert total.characters["“"] == 4
+
+
+def test_corpora_name_what_is_unknown(create):
+  said = create(f"{SENTENCE} \u9f98\u9f98\n\n{SENTENCE}\n")
+  assert "are [UNK], for lack of \u9f98 (2)" in said

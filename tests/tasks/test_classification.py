@@ -289,7 +289,7 @@ def test_unknown_labels_tasks_and_splits(tmp_path, golden):
   encoder = LabelEncoder(processor)
   with pytest.raises(UserError, match=r"dev.tsv: line 2.*did you mean 'positive'"):
     encoder.encode(processor.examples("dev")[0])
-  with pytest.raises(UserError, match=r"cola, mnli, mrpc, xnli, ax, .*, wnli, table, found 'sst'"):
+  with pytest.raises(UserError, match=r"cola, mnli, mrpc, xnli, ax, .*, wsc, table, found 'sst'"):
     create_processor("sst", str(tmp_path), TableOptions())
   with pytest.raises(UserError, match="none"):
     create_processor("xnli", str(golden / "glue" / "XNLI"), TableOptions()).examples("test")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from bert_tf.data import records
-from bert_tf.data.report import TokenizationReport
+from bert_tf.data.report import UNKNOWN, TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.tasks.classification.processors import (
   CLASSIFICATION,
@@ -129,6 +129,8 @@ def convert_example(
   long_text.cut(tokens_a, tokens_b, max_seq_length)
   if report is not None:
     report.add_tokens(whole, len(tokens_a) + len(tokens_b))
+    if any(UNKNOWN in tokens for tokens in whole):
+      report.name_unknown(filter(None, (example.text_a, example.text_b)), tokenizer)
   tokens = ["[CLS]", *tokens_a, "[SEP]"]
   segment_ids = [0] * len(tokens)
   if tokens_b:

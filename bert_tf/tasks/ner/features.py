@@ -78,6 +78,7 @@ class SentenceEncoder:
         f" found {self._stride}"
       )
     self._ids = {label: index for index, label in enumerate(self.labels)}
+    self._tokenizer = tokenizer
     self._unknown = tokenizer.vocab.get(UNKNOWN, -1)
     self._cls, self._sep = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
     self._pieces = Memo(
@@ -93,6 +94,8 @@ class SentenceEncoder:
     pieces = [self._pieces[word] for word in sentence.words]
     unknown = sum(ids.count(self._unknown) for ids in pieces)
     report.add(sum(map(len, pieces)), unknown)
+    if unknown:
+      report.name_unknown(sentence.words, self._tokenizer)
 
   def check(self, sentence: Sentence) -> None:
     """Raises UserError for a tag that the model does not have."""

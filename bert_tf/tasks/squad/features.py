@@ -193,6 +193,8 @@ def convert_examples_to_features(
     all_ids = _token_ids(tokenizer, example.question_text)
     query_ids = all_ids[:max_query_length]
     report.questions.add(len(all_ids), all_ids.count(unknown), len(all_ids) - len(query_ids))
+    if unknown in all_ids:
+      report.questions.name_unknown([example.question_text], tokenizer)
     prefix_ids = [cls_id, *query_ids, sep_id]
     document = documents.tokenized(example.doc_tokens)
     answer = None
@@ -269,6 +271,8 @@ class _Documents:
       ids.extend(word_ids)
       token_to_word.extend([index] * len(word_ids))
     self._report.add(len(ids), ids.count(self._unknown))
+    if self._unknown in ids:
+      self._report.name_unknown(doc_tokens, self._tokenizer)
     return TokenizedDocument(ids, token_to_word, word_to_token)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from bert_tf.config import BertConfig
-from bert_tf.data.report import TokenizationReport
+from bert_tf.data.report import UNKNOWN, TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.files import existing_file
 from bert_tf.tokenization import FullTokenizer
@@ -118,6 +118,8 @@ def _features_of(
   whole = [tokens_a.copy(), tokens_b.copy()]
   cut(tokens_a, tokens_b, max_seq_length)
   report.add_tokens(whole, len(tokens_a) + len(tokens_b))
+  if any(UNKNOWN in tokens for tokens in whole):
+    report.name_unknown(filter(None, (example.text_a, example.text_b)), tokenizer)
   tokens = ["[CLS]", *tokens_a, "[SEP]"]
   input_type_ids = [0] * len(tokens)
   if tokens_b:
