@@ -141,11 +141,12 @@ class DocumentClassifierModel(ClassifierModel):
     pooling: str = "mean",
     dtype: Dtype = None,
     recompute_activations: bool = False,
+    label_scale: tuple[float, float] | None = None,
   ):
     """Args: `max_seq_length` of a window; `doc_stride`, how many pieces the next starts after it;
     `pooling`, of `POOLINGS`; the others as of `ClassifierModel`.
     """
-    super().__init__(config, num_labels, dtype, recompute_activations)
+    super().__init__(config, num_labels, dtype, recompute_activations, label_scale)
     if pooling not in POOLINGS:
       raise UserError(f"`pooling`: expected one of {', '.join(POOLINGS)}, found {pooling!r}")
     self.max_seq_length = max_seq_length

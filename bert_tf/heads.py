@@ -23,10 +23,19 @@ Dtype: TypeAlias = "str | keras.DTypePolicy | None"
 class OutputLayer(keras.layers.Layer):
   """A linear layer to a few logits, stored as the original does: `output_weights` [L, H]."""
 
-  def __init__(self, num_outputs: int, hidden_size: int, initializer_range: float, **kwargs):
+  def __init__(
+    self,
+    num_outputs: int,
+    hidden_size: int,
+    initializer_range: float,
+    scale: tuple[float, float] | None = None,
+    **kwargs,
+  ):
+    """Args: `scale`, mean and deviation of what is predicted, in whose unit the layer counts."""
     super().__init__(**kwargs)
     self._shape = (num_outputs, hidden_size)
     self._initializer_range = initializer_range
+    self._scale = scale
 
   @property
   def output_shape(self) -> tuple[int | None, ...]:
@@ -47,7 +56,11 @@ class OutputLayer(keras.layers.Layer):
   def call(self, x: tf.Tensor) -> tf.Tensor:
     """[rows, H] -> float32 [rows, L]."""
     logits = tf.matmul(x, tf.cast(self.output_weights, x.dtype), transpose_b=True)
-    return tf.nn.bias_add(tf.cast(logits, tf.float32), self.output_bias.value)
+    logits = tf.nn.bias_add(tf.cast(logits, tf.float32), self.output_bias.value)
+    if self._scale is None:
+      return logits
+    mean, deviation = self._scale
+    return mean + deviation * logits
 
 
 class _Transform(keras.layers.Layer):
@@ -140,7 +153,9 @@ class TaskModel(BertKerasModel):
     self.built = True
     return head
 
-  def _output_layer(self, num_outputs: int) -> OutputLayer:
+  def _output_layer(
+    self, num_outputs: int, scale: tuple[float, float] | None = None
+  ) -> OutputLayer:
     """The layer of a fine-tuning task.
 
     The original creates `output_weights` and `output_bias` outside of any variable scope. A
@@ -148,7 +163,7 @@ class TaskModel(BertKerasModel):
     original fixes the initial deviation at 0.02, whatever the config says.
     """
     return OutputLayer(
-      num_outputs, self.config.hidden_size, 0.02, name="task", dtype=self.dtype_policy
+      num_outputs, self.config.hidden_size, 0.02, scale, name="task", dtype=self.dtype_policy
     )
 
 
@@ -219,14 +234,20 @@ class ClassifierModel(TaskModel):
     num_labels: int,
     dtype: Dtype = None,
     recompute_activations: bool = False,
+    label_scale: tuple[float, float] | None = None,
   ):
+    """Args: `label_scale`, mean and deviation of the labels of a regression, in whose unit its
+    weights count; see `model_dir.label_scale`.
+    """
     super().__init__("classifier", config, dtype, recompute_activations)
     self.num_labels = num_labels
-    self.head = self._add_head(self._output_layer(num_labels))
+    self.label_scale = label_scale
+    self.head = self._add_head(self._output_layer(num_labels, label_scale))
 
   def get_config(self) -> dict[str, Any]:
     """The arguments of the constructor."""
-    return {**super().get_config(), "num_labels": self.num_labels}
+    own = {"num_labels": self.num_labels, "label_scale": self.label_scale}
+    return {**super().get_config(), **own}
 
   def call(
     self,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bert_tf import names
-from bert_tf.checkpoints import formats, loading
+from bert_tf.checkpoints import folded_scale, formats, loading
 from bert_tf.checkpoints.reader import Reader, Weights
 from bert_tf.errors import UserError, printable
 from bert_tf.model_dir import Description, describe, head_kinds
@@ -91,6 +91,7 @@ def write(output: str, to: str, reader: Reader, about: Description) -> Conversio
   if to not in FORMATS:
     raise UserError(f"expected a format of {', '.join(FORMATS)}, found {to!r}")
   writer = importlib.import_module(f"bert_tf.checkpoints.{FORMATS[to]}")
+  reader, about = folded_scale.fold(reader, about)
   weights = Weights(reader, slots=to == "tf1")
   with _new_directory(output) as temporary:
     left_out = writer.write(temporary, weights, about)

@@ -30,17 +30,24 @@ class BertRegressor(RegressorMixin, SequenceEstimator):
 
   `score` is scikit-learn's for regressions, the coefficient of determination.
 
+  Args:
+    standardize_labels: whether to learn the numbers in deviations from their mean; None: where they
+      are far from what fresh weights give, above 10 or within 0.05 of each other.
+
   Attributes:
     trained_: the model, see `bert_tf.load`.
     history_: losses and scores of the training, as in metrics.jsonl.
   """
+
+  standardize_labels: bool | None = None
 
   def fit(self, X: Any, y: Any = None, validation_data: Any = None) -> Self:
     """Fine-tunes the checkpoint; args and errors as of `BertClassifier.fit`, with numbers `y`."""
     splits = {"train": columns_of(X, y)}
     if validation_data is not None:
       splits["dev"] = columns_of(*two(validation_data))
-    self._train(self._task_data(splits, REGRESSION), ClassificationData.default_max_seq_length)
+    make_data = self._task_data(splits, REGRESSION, standardize_labels=self.standardize_labels)
+    self._train(make_data, ClassificationData.default_max_seq_length)
     return self
 
   def predict(self, X: Any) -> np.ndarray:

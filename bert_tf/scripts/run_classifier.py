@@ -110,6 +110,12 @@ flags.DEFINE_enum(
   "Find with --do_eval the probability from which the second of two labels, or each of several, is"
   " given so that this score of the dev set is best; it is kept with the weights.",
 )
+flags.DEFINE_bool(
+  "standardize_labels",
+  None,
+  "Learn the numbers of a regression in deviations from their mean; they are predicted as they are."
+  " Default: where fresh weights would not get to them, above 10 or within 0.05 of each other.",
+)
 flags.DEFINE_string("train_file", None, "A table to train on; default: train.* in --data_dir.")
 flags.DEFINE_string("dev_file", None, "A table to evaluate on; default: dev.* in --data_dir.")
 flags.DEFINE_string("test_file", None, "A table to predict; default: test.* in --data_dir.")
@@ -147,5 +153,6 @@ def main(data: type[ClassificationData] = ClassificationData) -> None:
     long_text=long_text,
     class_weights=FLAGS.class_weights,
     choose_threshold=FLAGS.choose_threshold,
+    standardize_labels=FLAGS.standardize_labels,
   )
   fine_tuning_flags.run(functools.partial(data, task))

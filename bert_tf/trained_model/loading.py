@@ -12,7 +12,7 @@ from absl import logging
 from bert_tf import script
 from bert_tf.errors import UserError
 from bert_tf.files import existing_checkpoint
-from bert_tf.model_dir import Description, Given, describe, head_kinds
+from bert_tf.model_dir import Description, Given, describe, head_kinds, label_scale
 from bert_tf.tasks.long_text import LongText
 from bert_tf.trained_model.model import TrainedModel
 
@@ -169,4 +169,4 @@ def _build(about: Description, shapes: Shapes, dtype: str | None) -> keras.Model
 
   length = about.max_seq_length or config.max_position_embeddings
   reading = Reading(length, LongText.of(about.settings))
-  return create_model(config, count, reading, dtype)
+  return create_model(config, count, reading, dtype, label_scale=label_scale.of(about.settings))

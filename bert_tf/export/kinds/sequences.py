@@ -9,7 +9,7 @@ import numpy as np
 from bert_tf.errors import UserError
 from bert_tf.export.kinds.base import Kind, Parts
 from bert_tf.export.options import GraphPlan
-from bert_tf.model_dir import head_kinds
+from bert_tf.model_dir import head_kinds, label_scale
 from bert_tf.tasks.classification import thresholds
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class _Sequences(Kind):
     from bert_tf.tasks.classification.model import Reading, create_model
 
     reading = Reading(plan.text.max_seq_length, plan.text.long_text)
-    return create_model(plan.about.config, len(plan.about.labels) or 1, reading, policy)
+    scale = label_scale.of(plan.about.settings)
+    count = len(plan.about.labels) or 1
+    return create_model(plan.about.config, count, reading, policy, label_scale=scale)
 
   def graph(self, model: keras.Model, plan: GraphPlan) -> TextModule:
     """See `Kind`."""

@@ -14,7 +14,7 @@ from absl import logging
 from bert_tf.data.report import TokenizationReport
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
-from bert_tf.model_dir import Description, labels
+from bert_tf.model_dir import Description, label_scale, labels
 from bert_tf.tasks.classification import class_weights, metrics, result_tables, thresholds
 from bert_tf.tasks.classification.features import LabelEncoder, convert_example, record_spec
 from bert_tf.tasks.classification.processors import (
@@ -51,6 +51,7 @@ class ClassificationOptions:
   long_text: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   class_weights: str | Mapping[str, float] | None = None
   choose_threshold: str | None = None
+  standardize_labels: bool | None = None
 
 
 class ClassificationData(TaskData):
@@ -100,6 +101,7 @@ class ClassificationData(TaskData):
     wanted = [split for split in (TRAIN, DEV, TEST) if options.wants(split)]
     self.pairs = any(example.text_b for split in wanted for example in self.examples(split))
     self._check_windows()
+    self._label_scale = self._scale_labels(weights)
     self.input_files = {"data_dir": [p for s in wanted for p in self._processor.files(s)]}
     if options.do_train:
       self.train_files = self._processor.files(TRAIN)
@@ -133,6 +135,29 @@ class ClassificationData(TaskData):
         **self.settings, thresholds.SETTING: dict(weights.settings[thresholds.SETTING])
       }  # fmt: skip
       logging.info("Labels are given from probabilities of %s", self.settings[thresholds.SETTING])
+
+  def _scale_labels(self, weights: Description) -> label_scale.LabelScale | None:
+    """In which unit a regression counts: that of the weights, or that of the training data."""
+    said = self._task.standardize_labels
+    if self.head != REGRESSION:
+      if said:
+        raise UserError(
+          "`standardize_labels`: expected a regression, whose labels are numbers, found"
+          f" {self.head}; leave it out"
+        )
+      return None
+    found = label_scale.of(weights.settings)
+    if found is None and self._options.do_train:
+      found = label_scale.choose(said, self._truth(TRAIN).tolist())
+    if found is not None:
+      self.settings = {**self.settings, **label_scale.settings(found)}
+      self.run_settings = {**self.run_settings, **label_scale.settings(found)}
+      logging.info(
+        "Labels are learnt in deviations (%.4g) from their mean (%.4g), and predicted as they are",
+        found.deviation,
+        found.mean,
+      )
+    return found
 
   def _weigh_classes(self) -> dict[str, float] | None:
     truth = self._truth(TRAIN) if self._task.class_weights else np.zeros([0])
@@ -223,6 +248,7 @@ class ClassificationData(TaskData):
       self._options.pad_to_max_length,
       Reading(self._max_seq_length, self._long_text),
       list(self._class_weights.values()) if self._class_weights else None,
+      self._label_scale,
       **options,
     )
 

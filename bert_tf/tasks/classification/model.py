@@ -14,6 +14,7 @@ from bert_tf.data import pipelines
 from bert_tf.data.records import FeatureSpec
 from bert_tf.document_classifier import DocumentClassifierModel, num_windows
 from bert_tf.heads import ClassifierModel
+from bert_tf.model_dir.label_scale import LabelScale
 from bert_tf.tasks.classification import metrics
 from bert_tf.tasks.classification.processors import CLASSIFICATION, MULTILABEL, REGRESSION
 from bert_tf.tasks.long_text import LongText
@@ -34,14 +35,15 @@ def create_model(
   reading: Reading,
   dtype: str | None = None,
   recompute_activations: bool = False,
+  label_scale: LabelScale | None = None,
 ) -> ClassifierModel:
   """Returns the model of a sentence task: of sequences, or of documents."""
   length, long_text = reading
   if not long_text.in_windows:
-    return ClassifierModel(config, num_outputs, dtype, recompute_activations)
+    return ClassifierModel(config, num_outputs, dtype, recompute_activations, label_scale)
   return DocumentClassifierModel(
     config, num_outputs, length, long_text.stride(length), long_text.pooling, dtype,
-    recompute_activations,
+    recompute_activations, label_scale,
   )  # fmt: skip
 
 
@@ -61,6 +63,7 @@ class ClassificationTask(Task):
     pad_to_max_length: bool = False,
     reading: Reading | None = None,
     class_weights: Sequence[float] | None = None,
+    label_scale: LabelScale | None = None,
     **common: Any,
   ):
     """Args.
@@ -74,6 +77,7 @@ class ClassificationTask(Task):
       examples of similar length and padded to the longest of these.
     reading: how texts are read; default: as sequences, of what the records hold.
     class_weights: [L], see the module of that name; of training alone.
+    label_scale: of the labels of a regression, in whose unit its weights count.
     **common: see `Task`.
     """
     super().__init__(**common)
@@ -84,6 +88,7 @@ class ClassificationTask(Task):
     self._train_file = train_file
     self._reading = reading or Reading(spec["input_ids"].size)
     self._class_weights = class_weights
+    self._label_scale = label_scale
     self._buckets = None if pad_to_max_length else pipelines.LengthBuckets()
     self._predict = inference.Predictor(self._answers)
     self.best_metric = {REGRESSION: "pearson", MULTILABEL: "micro_f1"}.get(task_type, "accuracy")
@@ -104,8 +109,9 @@ class ClassificationTask(Task):
   def create_model(self, dtype: str, recompute_activations: bool = False) -> ClassifierModel:
     """See `Task`."""
     return create_model(
-      self._config, self._num_outputs, self._reading, dtype, recompute_activations
-    )
+      self._config, self._num_outputs, self._reading, dtype, recompute_activations,
+      self._label_scale,
+    )  # fmt: skip
 
   def sequences_of_row(self, length: Any) -> tuple[Any, Any]:
     """See `Task`: the windows of a document."""
@@ -142,9 +148,11 @@ class ClassificationTask(Task):
     return {"classification": tf.reduce_sum(self._example_weights(features["label_ids"]))}
 
   def loss_sums(self, outputs: dict[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
-    """The weighted sum of `example_losses`."""
+    """The weighted sum of `example_losses`, of a regression in the unit of its weights."""
     labels = features["label_ids"]
     losses = example_losses(outputs["logits"], labels, self._task_type, self._class_weights)
+    if self._label_scale is not None:
+      losses /= self._label_scale.deviation**2
     return {"classification": tf.reduce_sum(losses * self._example_weights(labels))}
 
   def _example_weights(self, labels: tf.Tensor) -> tf.Tensor:
