@@ -31,6 +31,8 @@ SCRIPTS = {
 # `run(args)`; it is imported only when its command is used, so that `--help` answers at once.
 COMMANDS = {
   "quickstart": ("bert_tf.quickstart.command", "the whole life of a small BERT, in minutes"),
+  "suite": ("bert_tf.scripts.suite", "run all tasks of a benchmark, and write its submission"),
+  "seeds": ("bert_tf.scripts.seeds", "do a fine-tuning with several seeds"),
   "learn-vocab": ("bert_tf.tokenization.command", "learn a WordPiece vocabulary from text"),
   "fill-mask": ("bert_tf.serving.fill_mask", "fill in the [MASK] words of sentences"),
   "predict": ("bert_tf.serving.predict", "classify text with an exported model"),
@@ -46,6 +48,10 @@ COMMANDS = {
     "make a model for longer texts",
   ),
 }
+# What they do not know, they pass on to the scripts that they start, in `script_flags`.
+STARTING_SCRIPTS = ("suite", "seeds")
+# Among the names of options: whatever an error names is one, or a flag of a script.
+_ALL = "*"
 
 
 def main(options: set[str] | None = None) -> None:
@@ -54,11 +60,14 @@ def main(options: set[str] | None = None) -> None:
   Args: `options`, is given the names of the command's options, so that errors name no others.
   """
   words = sys.argv[1:]
-  if words and words[0] in SCRIPTS:
-    _start_script(words[0], words[1:])
+  by_file = {file: command for command, (file, _) in SCRIPTS.items()}
+  if words and (command := by_file.get(words[0], words[0])) in SCRIPTS:
+    _start_script(command, words[1:])
   args = _parse(words)
   if options is not None:
     options.update(vars(args))
+    if hasattr(args, "script_flags"):
+      options.add(_ALL)
   args.run(args)
 
 
@@ -86,11 +95,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
   for name, (_, help_text) in SCRIPTS.items():
     commands.add_parser(name, help=help_text)
   for name, (module_name, help_text) in COMMANDS.items():
-    command = commands.add_parser(name, help=help_text, description=help_text)
+    # A script's flag is not taken for the beginning of one of the command's own.
+    command = commands.add_parser(
+      name, help=help_text, description=help_text, allow_abbrev=name not in STARTING_SCRIPTS
+    )
     if name == wanted:
       module = importlib.import_module(module_name)
       module.add_arguments(command)
       command.set_defaults(run=module.run)
+      if name in STARTING_SCRIPTS:
+        args, flags = command.parse_known_args(arguments[1:])
+        args.script_flags = flags
+        return _from_home(args)
       if wanted == arguments[0]:
         # parse_args would let no option stand between a model's name and the texts for it.
         return _from_home(command.parse_intermixed_args(arguments[1:]))
@@ -122,7 +138,7 @@ def console() -> None:
   """What the console command `bert-tf` calls."""
   script.quiet_tensorflow()
   known: set[str] = set()
-  script.call(lambda: main(known), known.__contains__)
+  script.call(lambda: main(known), lambda name: name in known or _ALL in known)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 # itself; rooms of one floor do not know each other.
 FLOORS = [
   {"errors"},
-  {"files", "script", "ops", "progress_bars"},
+  {"files", "script", "ops", "progress_bars", "processes"},
   {"config", "names", "fused_ops"},
   {"execution", "model_features"},
   {"layers", "tokenization", "keras_model"},
@@ -25,7 +25,7 @@ FLOORS = [
   {"export"},
   {"trained_model"},
   {"estimators", "serving"},
-  {"quickstart"},
+  {"quickstart", "experiments"},
   {"scripts"},
   {"__main__"},
 ]

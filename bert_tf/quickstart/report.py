@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bert_tf.files import atomic_writer
+from bert_tf.processes import Cost
 from bert_tf.quickstart.plan import Layout, exported_classifier, program
 from bert_tf.quickstart.results import Results, curve
 from bert_tf.quickstart.size import Scale
-from bert_tf.quickstart.steps import Cost
 
 _BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9731a", "#777777"
 

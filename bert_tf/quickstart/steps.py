@@ -7,33 +7,25 @@ input files. It is run again only if that digest has changed, or if one of its o
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import glob
 import hashlib
 import json
 import os
 import pathlib
-import shlex
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import IO
 
 from bert_tf.errors import UserError
 from bert_tf.files import atomic_writer
+from bert_tf.processes import Cost, Processes, python_path, show_command
 from bert_tf.script import Stopped
 from bert_tf.training.output_dir import Lock
 
 MARKERS = ".steps"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOG_LINES_SHOWN = 15
-# <linux/prctl.h>
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,28 +53,6 @@ class Step:
   answers: str | None = None
   quiet: bool = False
   needs_package: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-  """What a step took, over all its starts.
-
-  Attributes:
-    seconds: on the clock.
-    cpu_seconds: of all its threads and processes.
-    peak_bytes: most memory of its largest process.
-  """
-
-  seconds: float = 0.0
-  cpu_seconds: float = 0.0
-  peak_bytes: int = 0
-
-  def __add__(self, other: Cost) -> Cost:
-    return Cost(
-      self.seconds + other.seconds,
-      self.cpu_seconds + other.cpu_seconds,
-      max(self.peak_bytes, other.peak_bytes),
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,34 +112,16 @@ class Runner:
     """Runs the command; returns its exit code, what it took, and a signal that ended it."""
     environment = dict(os.environ)
     if step.needs_package:
-      environment["PYTHONPATH"] = self._child_path()
-    start = time.perf_counter()
-    with contextlib.ExitStack() as files, _Forwarding() as forwarding:
-      # A session of its own keeps the terminal's Ctrl-C from reaching the process twice: once
-      # means "save and stop", twice "stop at once".
+      environment["PYTHONPATH"] = python_path(self._python_path)
+    # So that the directory stays locked as long as the process works in it.
+    held = [self._lock.fileno()] if self._lock else []
+    with contextlib.ExitStack() as files, Processes(held) as processes:
       streams = self._streams(step, files)
-      process = subprocess.Popen(
-        step.command,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=_die_with_parent(),
-        # So that the directory stays locked as long as the process works in it.
-        pass_fds=[self._lock.fileno()] if self._lock else [],
-        stdin=subprocess.DEVNULL,
-        stdout=streams.get("stdout"),
-        stderr=streams.get("stderr"),
-      )
-      forwarding.to(process.pid)
-      _, status, usage = os.wait4(process.pid, 0)
-      process.returncode = os.waitstatus_to_exitcode(status)
-    # ru_maxrss counts kibibytes, except on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    cost = Cost(
-      time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit
-    )
-    if process.returncode == 0 and step.answers:
+      processes.start(step.command, environment, streams.get("stdout"), streams.get("stderr"))
+      ended = processes.wait()
+    if ended.code == 0 and step.answers:
       os.replace(_unfinished(step.answers), step.answers)
-    return process.returncode, cost, forwarding.received
+    return ended.code, ended.cost, processes.received
 
   def _streams(self, step: Step, files: contextlib.ExitStack) -> dict[str, IO[bytes]]:
     """Opens what standard output and standard error go to, where that is not the terminal."""
@@ -184,10 +136,6 @@ class Runner:
     if step.answers:
       streams["stdout"] = create(_unfinished(step.answers))
     return streams
-
-  def _child_path(self) -> str:
-    paths = [self._python_path, os.environ.get("PYTHONPATH", "")]
-    return os.pathsep.join(filter(None, paths))
 
   def _log(self, step: Step) -> pathlib.Path:
     return self._output_dir / "logs" / f"{step.name}.log"
@@ -243,69 +191,5 @@ class Runner:
         path.unlink(missing_ok=True)
 
 
-class _Forwarding:
-  """While it is entered, signals that ask this process to stop go to a child instead."""
-
-  def __init__(self):
-    self.received: int | None = None
-    self._child: int | None = None
-
-  def __enter__(self) -> _Forwarding:
-    self._previous = {number: signal.signal(number, self._receive) for number in _SIGNALS}
-    return self
-
-  def __exit__(self, *unused: object) -> None:
-    for number, handler in self._previous.items():
-      signal.signal(number, handler)
-
-  def to(self, child: int) -> None:
-    """Names the child, the leader of its process group."""
-    self._child = child
-    if self.received:
-      self._forward(self.received)
-
-  def _receive(self, number: int, unused_frame: FrameType | None) -> None:
-    self.received = number
-    self._forward(number)
-
-  def _forward(self, number: int) -> None:
-    if self._child is not None:
-      # There is no such process if it has just ended by itself.
-      with contextlib.suppress(ProcessLookupError):
-        os.killpg(self._child, number)
-
-
-def show_command(command: Sequence[str]) -> str:
-  """The command line as a shell takes it, one flag a line if it is long."""
-  words = [shlex.quote(word) for word in command]
-  line = "$ " + " ".join(words)
-  if len(line) <= 100:
-    return line
-  # The program and its subcommand stay on one line.
-  first = next((i for i, word in enumerate(words) if i > 1 and _starts_a_line(word)), len(words))
-  return " \\\n    ".join(["$ " + " ".join(words[:first]), *words[first:]])
-
-
-def _starts_a_line(word: str) -> bool:
-  return word.startswith(("--", "'"))
-
-
 def _unfinished(path: str) -> str:
   return path + ".unfinished"
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-  """What a new process does so that it saves and ends where this one is killed.
-
-  Else it would go on alone, and a second start would work beside it.
-  """
-  if not sys.platform.startswith("linux"):
-    return None
-  parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
-
-  def ask_for_signal() -> None:
-    prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # It was killed in between.
-      os.kill(os.getpid(), signal.SIGTERM)
-
-  return ask_for_signal

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from absl import flags, logging
 
 from bert_tf.model_dir import Description
-from bert_tf.scripts import training_flags
+from bert_tf.scripts import script_flags, seeds, training_flags
 from bert_tf.scripts.option_flags import define_float, define_integer
 from bert_tf.tasks.fine_tuning import FineTuning, steps_of_epochs
 from bert_tf.tasks.task_data import FineTuningOptions, TaskData
@@ -40,6 +41,13 @@ def define(max_seq_length: str, default_max_seq_length: int = 128) -> None:
   flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
   define_integer("predict_batch_size", 8, "Examples in a batch of the prediction.", least=1)
   define_float("num_train_epochs", 3.0, "How often to go over the training examples.", most=1e9)
+  define_integer(
+    "seeds",
+    1,
+    "Train with so many seeds, from --seed on, each in a directory of its own in output_dir/runs;"
+    " with a table and a picture, and --export_dir for the best.",
+    least=1,
+  )
   define_float("warmup_proportion", 0.1, "Share of the training steps to warm up in.", most=1)
 
 
@@ -97,6 +105,9 @@ def run(
     make_data: see `FineTuning`.
     static_length: whether an export pads to the longest sequence.
   """
+  if FLAGS.seeds > 1:
+    seeds.start(_program(), script_flags.said(), FLAGS.seeds)
+    return
   logging.set_verbosity(logging.INFO)
   devices = training_flags.device_options()
   fine_tuning = FineTuning(_options(devices), make_data, FLAGS["max_seq_length"].default)
@@ -112,6 +123,14 @@ def run(
   if exporter:
     logging.info("Exporting %s", fine_tuning.weights)
     logging.info("Exported to %s", exporter.export(fine_tuning.weights, fine_tuning.about.settings))
+
+
+def _program() -> str:
+  """What other processes start to do what this one does: its file, or the script it is."""
+  program = sys.argv[0]
+  if program.endswith(".py") and not program.endswith("__main__.py"):
+    return program
+  return next(name for name in script_flags.FINE_TUNING if f"bert_tf.scripts.{name}" in sys.modules)
 
 
 def _train(fine_tuning: FineTuning, devices: DeviceOptions) -> None:

@@ -68,7 +68,7 @@ TOPICS: Groups = {
   ),
   "Optimization": (
     "optimizer weight_decay max_grad_norm warmup_proportion adam_bias_correction"
-    " layerwise_lr_decay gradient_accumulation_steps tokens_per_batch seed"
+    " layerwise_lr_decay gradient_accumulation_steps tokens_per_batch seed seeds"
   ),
   "Evaluation and stopping": (
     "eval_steps early_stopping_patience eval_batch_size max_eval_steps predict_batch_size"

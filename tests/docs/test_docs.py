@@ -57,6 +57,9 @@ def flags_of(words: list[str], flags_of_scripts, root) -> set[str] | None:
     command = words[3]
     if command in program.SCRIPTS:
       return flags_of_scripts[program.SCRIPTS[command][0]]
+    if command in program.STARTING_SCRIPTS:
+      script = words[4] if words[4] in SCRIPTS.values() else "run_classifier"
+      return flags_of_command(command) | flags_of_scripts[script]
     return flags_of_command(command)
   if words[0].endswith("python") and words[1] in SCRIPTS:
     return flags_of_scripts[SCRIPTS[words[1]]]

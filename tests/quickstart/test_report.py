@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from bert_tf.processes import Cost
 from bert_tf.quickstart import plan, report
 from bert_tf.quickstart.results import Baseline, Results
 from bert_tf.quickstart.size import FULL
-from bert_tf.quickstart.steps import Cost
 
 _RESULTS = Results(
   masked_lm=0.1872,

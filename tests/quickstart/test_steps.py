@@ -12,7 +12,8 @@ import time
 import pytest
 
 from bert_tf.errors import UserError
-from bert_tf.quickstart.steps import Cost, Runner, Step, show_command
+from bert_tf.processes import Cost, show_command
+from bert_tf.quickstart.steps import Runner, Step
 from bert_tf.script import Stopped
 from bert_tf.training.output_dir import Lock
 
