@@ -33,6 +33,7 @@ COMMANDS = {
   "quickstart": ("bert_tf.quickstart.command", "the whole life of a small BERT, in minutes"),
   "suite": ("bert_tf.scripts.suite", "run all tasks of a benchmark, and write its submission"),
   "seeds": ("bert_tf.scripts.seeds", "do a fine-tuning with several seeds"),
+  "search": ("bert_tf.scripts.search", "try values of a script's flags"),
   "learn-vocab": ("bert_tf.tokenization.command", "learn a WordPiece vocabulary from text"),
   "fill-mask": ("bert_tf.serving.fill_mask", "fill in the [MASK] words of sentences"),
   "predict": ("bert_tf.serving.predict", "classify text with an exported model"),
@@ -49,7 +50,7 @@ COMMANDS = {
   ),
 }
 # What they do not know, they pass on to the scripts that they start, in `script_flags`.
-STARTING_SCRIPTS = ("suite", "seeds")
+STARTING_SCRIPTS = ("suite", "seeds", "search")
 # Among the names of options: whatever an error names is one, or a flag of a script.
 _ALL = "*"
 

@@ -25,7 +25,7 @@ from bert_tf.trained_model.loading import load, load_described
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 # Made from the others, or of no use where nobody looks at a directory.
-LEFT_OUT = ("num_train_steps", "num_warmup_steps", "init_checkpoint", "dry_run")
+LEFT_OUT = ("num_train_steps", "num_warmup_steps", "init_checkpoint", "dry_run", "stop_at")
 # A notebook that trains on several machines is none; the scripts do it.
 LEFT_OUT_DEVICES = ("tpu_name", "tpu_zone", "gcp_project", "cluster_resolver", "worker_timeout")
 
@@ -81,6 +81,7 @@ class BertEstimator(BaseEstimator):
   optimizer: str = "adamw"
   adam_bias_correction: bool = False
   layerwise_lr_decay: float = 1.0
+  reinit_layers: int = 0
   gradient_accumulation_steps: int = 1
   tokens_per_batch: int = 0
   recompute_activations: bool = False

@@ -15,7 +15,7 @@ from absl import logging
 from bert_tf.errors import UserError
 from bert_tf.experiments import report, seeds
 from bert_tf.experiments.driver import Driver
-from bert_tf.experiments.plan import FINISHED, Result, Run, without
+from bert_tf.experiments.plan import FINISHED, Result, Run, name_of, without
 from bert_tf.files import atomic_writer
 from bert_tf.tasks.benchmarks import data_check
 from bert_tf.tasks.benchmarks.contract import Benchmark, BenchmarkTask
@@ -106,10 +106,10 @@ class Suite:
     return found
 
   def _flags(self, task: BenchmarkTask, *more: str) -> tuple[str, ...]:
-    given = without(self._options.flags, *task.flags)
-    own = [f"--{name}={value}" for name, value in task.flags.items()]
-    known = {word.lstrip("-").partition("=")[0] for word in given}
-    own += [f"--{name}={value}" for name, value in _DEFAULTS.items() if name not in known]
+    given = self._options.flags
+    known = {name_of(word) for word in given}
+    wanted = {**_DEFAULTS, **task.flags}
+    own = [f"--{name}={value}" for name, value in wanted.items() if name not in known]
     if task.script == "run_classifier":
       own = [f"--task_name={task.task_name}", f"--data_dir={self._data_dir(task)}", *own]
     return (*own, *given, *more)

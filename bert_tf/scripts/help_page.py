@@ -68,7 +68,7 @@ TOPICS: Groups = {
   ),
   "Optimization": (
     "optimizer weight_decay max_grad_norm warmup_proportion adam_bias_correction"
-    " layerwise_lr_decay gradient_accumulation_steps tokens_per_batch seed seeds"
+    " layerwise_lr_decay reinit_layers gradient_accumulation_steps tokens_per_batch seed seeds"
   ),
   "Evaluation and stopping": (
     "eval_steps early_stopping_patience eval_batch_size max_eval_steps predict_batch_size"
@@ -76,7 +76,7 @@ TOPICS: Groups = {
   ),
   "Checkpoints and reports": (
     "save_checkpoints_steps keep_checkpoint_max iterations_per_loop steps_per_loop log_steps"
-    " profile_steps wandb_project allow_config_change skip_nonfinite_steps dry_run"
+    " profile_steps wandb_project allow_config_change skip_nonfinite_steps stop_at dry_run"
   ),
   "Devices": (
     "distribution_strategy dtype enable_xla recompute_activations deterministic cluster_resolver"

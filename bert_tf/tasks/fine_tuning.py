@@ -107,7 +107,7 @@ class FineTuning:
       check_choice("best_metric", training.best_metric, self.data.score_names)
     settings = self.run_settings()
     start = run_config.check(self.about.config, training, devices, settings)
-    finished = start.step is not None and start.step >= training.num_train_steps
+    finished = start.step is not None and start.step >= training.last_step
     feasibility.check_memory(self.about.config)
     if training.eval_steps:
       self.data.examples(self.data.scored_split)

@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from bert_tf import checkpoints, names
+from bert_tf import names
 from bert_tf.data.pipelines import ReadOptions
 from bert_tf.errors import UserError
 from bert_tf.optimization.optimizer import Optimizer
 from bert_tf.optimization.schedules import linear_warmup_and_decay
 from bert_tf.script import Stopped
-from bert_tf.training import feasibility, nonfinite, output_dir, run_config
+from bert_tf.training import feasibility, initial_weights, nonfinite, output_dir, run_config
 from bert_tf.training import strategy as strategies
 from bert_tf.training.agreement import Agreement
 from bert_tf.training.checkpointing import CheckpointManager
@@ -181,8 +181,7 @@ class _Training:
         logging.info("`init_checkpoint` is not read again")
       return True
     if options.init_checkpoint:
-      report = checkpoints.load(self._model, options.init_checkpoint, self._task.allow_missing)
-      logging.info("Starting from the weights of %s", report)
+      initial_weights.load(self._model, options, self._task.allow_missing)
     else:
       logging.info("Starting from random weights")
     return False
@@ -193,6 +192,9 @@ class _Training:
     if step >= options.num_train_steps:
       reason = f"has done {step} of {options.num_train_steps} steps"
       remedy = "`num_train_steps` (or `num_train_epochs`)"
+    elif step >= options.last_step:
+      reason = f"has done {step} steps, where `stop_at={options.stop_at}` ends it"
+      remedy = "`stop_at`"
     elif options.total_training_time and elapsed >= options.total_training_time:
       reason = f"has trained {elapsed:.0f} s, and `total_training_time` is no more"
       remedy = "`total_training_time`, with `allow_config_change`"
@@ -294,10 +296,10 @@ class _Training:
   def _decide(self, step: int, elapsed: float, over: bool) -> bool:
     """Saves where it is time to; returns whether training has ended."""
     options = self._options
-    finished = step >= options.num_train_steps or over or self._evaluation.patience_is_over
+    finished = step >= options.last_step or over or self._evaluation.patience_is_over
     if step % options.save_checkpoints_steps == 0 or finished:
       self._save(elapsed)
-    if finished and step < options.num_train_steps:
+    if finished and step < options.last_step:
       reason = "its time is used up" if over else (
         f"{options.early_stopping_patience} evaluations brought nothing better than step"
         f" {int(self._state.best_step.numpy())}, whose weights are in {options.output_dir}/best"
@@ -310,7 +312,7 @@ class _Training:
     options = self._options
     every = [options.save_checkpoints_steps, options.log_steps, options.eval_steps]
     stops = [(step // number + 1) * number for number in every if number]
-    return min(options.num_train_steps, *stops, *self._profiler.stops(step))
+    return min(options.last_step, *stops, *self._profiler.stops(step))
 
   def _not_finite(self, step: int, metrics: dict[str, float]) -> UserError:
     worker = self._strategy.cluster_resolver.task_id if not self._is_chief else 0

@@ -7,6 +7,7 @@ and `run_config` compares those that are marked `another_run`.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from bert_tf.errors import UserError
 from bert_tf.training import settings
@@ -137,6 +138,14 @@ class TrainingOptions:
     1,
     another_run=True,
   )
+  reinit_layers: int = number(
+    "Let so many of the top layers, and the pooler, start at random rather than with the initial"
+    " checkpoint's weights, which know too well what they were pretrained for: steadier on few"
+    " examples.",
+    0,
+    0,
+    another_run=True,
+  )
   eval_steps: int = number(
     "Evaluate after every so many steps, and keep the best weights in output_dir/best; 0: do not.",
     0,
@@ -158,6 +167,13 @@ class TrainingOptions:
     1e9,
     another_run=True,
   )
+  stop_at: float = number(
+    "End this start once such a share of all steps is done; the schedule is that of the whole, and"
+    " a later start goes on as if there had been no end.",
+    1.0,
+    1e-6,
+    1,
+  )
   skip_nonfinite_steps: int = number(
     "Leave out up to so many batches whose loss or gradient is not finite, before giving up.", 0, 0
   )
@@ -172,6 +188,11 @@ class TrainingOptions:
     "First and last step to profile for TensorBoard: 10,20."
   )
   wandb_project: str | None = text("Report to this project of Weights & Biases.")
+
+  @property
+  def last_step(self) -> int:
+    """The step that this start ends at."""
+    return min(self.num_train_steps, math.ceil(self.stop_at * self.num_train_steps))
 
   def __post_init__(self) -> None:
     settings.check(self)

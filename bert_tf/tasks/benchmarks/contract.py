@@ -67,7 +67,8 @@ class BenchmarkTask:
       Empty where there is no dev set.
     submission: what the site takes; None: nothing.
     script: that runs it.
-    flags: of the script, by name, where its defaults are not what the task wants.
+    flags: of the script, by name, where its defaults are not what the task wants; a user's own
+      come before them.
     weights_of: `task_name` of the task whose model answers this one; None: it is trained.
     takes_intermediate: whether it is known to gain from starting with the weights of another
       task of the benchmark (RTE, MRPC and STS-B from MNLI: BERT on STILTs, arXiv:1811.01088).
