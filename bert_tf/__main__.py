@@ -34,6 +34,7 @@ COMMANDS = {
   "suite": ("bert_tf.scripts.suite", "run all tasks of a benchmark, and write its submission"),
   "seeds": ("bert_tf.scripts.seeds", "do a fine-tuning with several seeds"),
   "search": ("bert_tf.scripts.search", "try values of a script's flags"),
+  "recipe": ("bert_tf.recipes.command", "show or do an experiment of the papers"),
   "learn-vocab": ("bert_tf.tokenization.command", "learn a WordPiece vocabulary from text"),
   "fill-mask": ("bert_tf.serving.fill_mask", "fill in the [MASK] words of sentences"),
   "predict": ("bert_tf.serving.predict", "classify text with an exported model"),

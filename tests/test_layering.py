@@ -25,7 +25,7 @@ FLOORS = [
   {"export"},
   {"trained_model"},
   {"estimators", "serving"},
-  {"quickstart", "experiments"},
+  {"quickstart", "experiments", "recipes"},
   {"scripts"},
   {"__main__"},
 ]

@@ -19,7 +19,8 @@ SAME_RUN = {
   "output_dir", "init_checkpoint", "save_checkpoints_steps", "keep_checkpoint_max",
   "steps_per_loop", "log_steps", "recompute_activations", "enable_xla", "eval_steps",
   "early_stopping_patience", "skip_nonfinite_steps", "allow_config_change", "deterministic",
-  "dry_run", "profile_steps", "stop_at", "wandb_project", "distribution_strategy", "tpu_name", "tpu_zone",
+  "dry_run", "stop_at",
+  "profile_steps", "wandb_project", "distribution_strategy", "tpu_name", "tpu_zone",
   "gcp_project", "cluster_resolver", "worker_timeout",
 }  # fmt: skip
 
