@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import glob
 import os
+import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
@@ -51,6 +56,77 @@ def atomic_writer(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]
     with contextlib.suppress(FileNotFoundError):
       os.remove(temporary)
     raise
+
+
+@contextlib.contextmanager
+def scratch_directory(parent: str, prefix: str) -> Iterator[str]:
+  """Makes a directory in `parent` that is gone at the end, however the process ends.
+
+  SIGTERM and SIGHUP end the process as if it had left by itself, where nobody else handles them.
+  What a process left that was killed is removed by the next one: as long as it lives, each holds a
+  lock on its directory.
+
+  Args:
+    parent: an existing directory.
+    prefix: of the name; directories of that prefix in `parent` are such ones and nothing else.
+
+  Raises:
+    OSError: the directory cannot be made.
+  """
+  sweep_scratch(parent, prefix)
+  with _signals_raise():
+    path, lock = _locked_directory(parent, prefix)
+    try:
+      yield path
+    finally:
+      shutil.rmtree(path, ignore_errors=True)
+      os.close(lock)
+
+
+def sweep_scratch(parent: str, prefix: str) -> None:
+  """Removes the scratch directories of processes that are dead."""
+  for path in glob.glob(os.path.join(glob.escape(parent), f"{glob.escape(prefix)}*")):
+    with contextlib.suppress(OSError):
+      lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+      try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+      finally:
+        os.close(lock)
+
+
+def _locked_directory(parent: str, prefix: str) -> tuple[str, int]:
+  """A new directory and the descriptor that holds its lock."""
+  while True:
+    path = tempfile.mkdtemp(prefix=prefix, dir=parent)
+    lock = os.open(path, os.O_RDONLY)
+    # Where a file system knows no locks, nobody else can take one either.
+    with contextlib.suppress(OSError):
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    if os.path.isdir(path):  # Nobody swept it before it was locked.
+      return path, lock
+    os.close(lock)
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+  """Turns SIGTERM and SIGHUP into SystemExit where they would end the process at once."""
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+
+  def leave(number: int, unused_frame: object) -> None:
+    print(f"stopped by {signal.Signals(number).name}: removing what was begun", file=sys.stderr)
+    raise SystemExit(128 + number)
+
+  taken = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+  for number in taken:
+    signal.signal(number, leave)
+  try:
+    yield
+  finally:
+    for number in taken:
+      signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import pathlib
@@ -82,11 +83,15 @@ def export_kinds(golden, config, token_model):
       return GraphPlan(about, text.static_length, text.text_ops, dtype, layers=layers)
 
     waiting = []
-    check = bundle.check
+
+    @contextlib.contextmanager
+    def collecting():
+      yield lambda bundles: waiting.append(bundles[0][1])
+
     with pytest.MonkeyPatch.context() as patch:
       # One tokenizer for all, as its tables take seconds to build.
       patch.setattr(modules, "InGraphTokenizer", functools.cache(modules.InGraphTokenizer))
-      patch.setattr(bundle, "check", lambda bundles: waiting.append(bundles[0][1]))
+      patch.setattr(bundle, "check_process", collecting)
       labels = LABELS["classifier"]
       plans = {
         "classifier": (heads, plan("classification", labels)),
@@ -104,7 +109,7 @@ def export_kinds(golden, config, token_model):
       for samples in waiting[1:]
     ]
     bundles = list(zip(paths.values(), trimmed, strict=True))
-    check(bundles if full else bundles[:2])
+    bundle.check(bundles if full else bundles[:2])
     return {kind: pathlib.Path(path) for kind, path in paths.items()}
 
   return export_all

@@ -4,12 +4,22 @@ import contextlib
 import gzip
 import os
 import resource
+import signal
 import stat
+import subprocess
+import sys
 
 import pytest
 
 from bert_tf import UserError
-from bert_tf.files import atomic_writer, existing_file, not_utf8, refuse_overwriting
+from bert_tf.files import (
+  atomic_writer,
+  existing_file,
+  not_utf8,
+  refuse_overwriting,
+  scratch_directory,
+  sweep_scratch,
+)
 
 
 @contextlib.contextmanager
@@ -111,3 +121,42 @@ def test_gzip_data_under_another_name_is_recognized(tmp_path):
   (tmp_path / "a.tsv").write_bytes(gzip.compress(b"text"))
   error = UnicodeDecodeError("utf-8", b"\x1f\x8b", 1, 2, "invalid start byte")
   assert "found gzip data; uncompress it" in str(not_utf8(str(tmp_path / "a.tsv"), error))
+
+
+def test_a_scratch_directory_is_gone_at_the_end(tmp_path):
+  with scratch_directory(str(tmp_path), ".scratch-") as path:
+    assert os.path.isdir(path) and os.path.dirname(path) == str(tmp_path)
+    with scratch_directory(str(tmp_path), ".scratch-") as other:
+      assert os.path.isdir(path) and other != path, "that of a living process was swept"
+  assert os.listdir(tmp_path) == []
+  with pytest.raises(RuntimeError), scratch_directory(str(tmp_path), ".scratch-"):
+    raise RuntimeError
+  assert os.listdir(tmp_path) == []
+
+
+_HOLDER = """
+import sys, time
+from bert_tf.files import scratch_directory
+with scratch_directory(sys.argv[1], ".scratch-") as path:
+  open(path + "/weights", "w").close()
+  print("ready", flush=True)
+  time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_what_a_signal_leaves_is_removed(tmp_path, number):
+  command = [sys.executable, "-c", _HOLDER, str(tmp_path)]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+  if number != signal.SIGKILL:
+    assert process.returncode == 128 + number and os.listdir(tmp_path) == []
+    assert errors.decode() == f"stopped by {number.name}: removing what was begun\n"
+    return
+  (tmp_path / ".scratch-file").write_text("no directory")
+  (tmp_path / ".scratch-link").symlink_to(tmp_path / "elsewhere")
+  assert len(os.listdir(tmp_path)) == 3
+  sweep_scratch(str(tmp_path), ".scratch-")
+  assert sorted(os.listdir(tmp_path)) == [".scratch-file", ".scratch-link"]

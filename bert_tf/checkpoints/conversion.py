@@ -7,8 +7,6 @@ import dataclasses
 import fnmatch
 import importlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +15,7 @@ from bert_tf import names
 from bert_tf.checkpoints import folded_scale, formats, loading
 from bert_tf.checkpoints.reader import Reader, Weights
 from bert_tf.errors import UserError, printable
+from bert_tf.files import scratch_directory, sweep_scratch
 from bert_tf.model_dir import Description, describe, head_kinds
 
 # Name of a format -> the module of this package that writes it.
@@ -27,6 +26,7 @@ FORMATS = {
   "keras_hub": "keras_hub",
 }
 TOLERANCE = 1e-5
+_SCRATCH_PREFIX = ".converting-"
 
 _PRETRAINING_OUTPUTS = {
   "cls/predictions/output_bias": "masked_lm_logits",
@@ -109,22 +109,44 @@ def write(output: str, to: str, reader: Reader, about: Description) -> Conversio
 
 @contextlib.contextmanager
 def _new_directory(path: str) -> Iterator[str]:
-  """A temporary directory beside `path`, renamed to it when the block ends well."""
+  """A temporary directory that becomes `path` when the block ends well."""
   path = os.path.abspath(path)
-  parent = os.path.dirname(path)
-  if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
+  if os.path.isdir(path):
+    sweep_scratch(path, _SCRATCH_PREFIX)
+  if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
     raise UserError(f"{path}: expected a new or empty directory, found files; give another name")
-  try:
-    os.makedirs(parent, exist_ok=True)
-    temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(path)}.", dir=parent)
-  except OSError as error:
-    raise UserError(f"cannot write {path}: {error.strerror}") from error
-  try:
+  # Of a directory that is there, a link or the root of a disk among them, the files are moved into
+  # it; it stays the same one for who looks at it, such as a shell.
+  parent = path if os.path.isdir(path) else os.path.dirname(path)
+  with contextlib.ExitStack() as stack:
+    try:
+      os.makedirs(parent, exist_ok=True)
+      scratch = stack.enter_context(scratch_directory(parent, _SCRATCH_PREFIX))
+    except OSError as error:
+      raise UserError(f"cannot write {path}: {error.strerror}") from error
+    temporary = os.path.join(scratch, "new")
+    os.mkdir(temporary)
     yield temporary
     _follow_umask(temporary)
-    os.replace(temporary, path)
+    try:
+      if parent == path:
+        _move_all(temporary, path)
+      else:
+        os.replace(temporary, path)
+    except OSError as error:
+      raise UserError(f"cannot write {path}: {error.strerror}; give another path") from error
+
+
+def _move_all(source: str, target: str) -> None:
+  """Moves the files of a directory into another; where that fails, none of them is left there."""
+  moved = []
+  try:
+    for name in sorted(os.listdir(source)):
+      os.replace(os.path.join(source, name), os.path.join(target, name))
+      moved.append(name)
   except BaseException:
-    shutil.rmtree(temporary, ignore_errors=True)
+    for name in moved:
+      os.replace(os.path.join(target, name), os.path.join(source, name))
     raise
 
 

@@ -7,11 +7,10 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,17 @@ from bert_tf.data import records
 from bert_tf.errors import UserError
 from bert_tf.export import deployment, warmup
 from bert_tf.export.options import SCRATCH_PREFIX, ExportOptions
+from bert_tf.files import scratch_directory
 
 # A fresh process imports TensorFlow and loads the bundle twice; a hang must not last for ever.
 _CHECK_SECONDS = 1800
 CARD_FILE = "README.md"
+# Signatures that TensorFlow Serving's Classify and Regress answer with.
+METHODS = ("classify", "regress")
 
 Samples = Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]
+# Checks bundles, each a directory and its samples; raises UserError where one is not fit to serve.
+Check = Callable[[Sequence[tuple[str, Samples]]], None]
 
 
 def write(
@@ -37,6 +41,7 @@ def write(
   samples: Samples,
   options: ExportOptions,
   finish: Callable[[str], None] = lambda saved: None,
+  check_all: Check | None = None,
 ) -> str:
   """Saves a module as `<export_dir>/<version>`.
 
@@ -48,6 +53,7 @@ def write(
     samples: signature -> (inputs, outputs that the Python pipeline gives for them).
     options: where to write.
     finish: puts more files into the directory that it is given, before the check.
+    check_all: what checks the bundle; default: `check`.
 
   Returns:
     The directory.
@@ -67,28 +73,27 @@ def write(
       moved = os.path.join(scratch, "moved", "1")
       os.makedirs(os.path.dirname(moved))
       os.rename(saved, moved)
-      check([(moved, samples)])
+      (check_all or check)([(moved, samples)])
       saved = moved
+    # First, since from its renaming on the version is served.
+    deployment.write(options.export_dir)
     try:
       os.rename(saved, path)
     except OSError as error:
       raise UserError(f"cannot write {path}: {error.strerror}; give another version") from error
-  deployment.write(options.export_dir)
   return path
 
 
 @contextlib.contextmanager
 def _scratch(options: ExportOptions):
   """A directory beside the final one that is gone at the end."""
-  try:
-    os.makedirs(options.export_dir, exist_ok=True)
-    scratch = tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=options.export_dir)
-  except OSError as error:
-    raise options.cannot_write(error) from error
-  try:
+  with contextlib.ExitStack() as stack:
+    try:
+      os.makedirs(options.export_dir, exist_ok=True)
+      scratch = stack.enter_context(scratch_directory(options.export_dir, SCRATCH_PREFIX))
+    except OSError as error:
+      raise options.cannot_write(error) from error
     yield scratch
-  finally:
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _save(module, signatures, assets: Mapping[str, bytes], saved: str, scratch: str) -> None:
@@ -106,12 +111,23 @@ def _save(module, signatures, assets: Mapping[str, bytes], saved: str, scratch: 
     # TensorFlow notes every renamed input of every signature.
     logging.set_verbosity(logging.WARNING)
     tf.saved_model.save(module, saved, signatures=signatures)
+    _name_methods(saved, signatures)
   except (tf.errors.OpError, OSError) as error:
     raise UserError(f"cannot write the export: {str(error).splitlines()[0]}") from error
   finally:
     logging.set_verbosity(verbosity)
   with open(os.path.join(saved, CARD_FILE), "wb") as file:
     file.write(model_card)
+
+
+def _name_methods(saved: str, signatures: Mapping[str, Any]) -> None:
+  """Says of the signatures that classify or regress tf.Examples that they do."""
+  methods = [name for name in METHODS if name in signatures]
+  if methods:
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(saved)
+    for name in methods:
+      updater.replace_method_name(name, f"tensorflow/serving/{name}")
+    updater.save()
 
 
 def _write_warmup(saved: str, samples: Samples, name: str) -> None:
@@ -125,39 +141,59 @@ def _write_warmup(saved: str, samples: Samples, name: str) -> None:
 def check(bundles: Sequence[tuple[str, Samples]]) -> None:
   """Loads bundles in a fresh process, through both loaders, and compares their answers.
 
-  On the CPU: the memory of a GPU belongs to the process that has computed on it first.
-
   Args:
     bundles: directory of each, and its samples as of `write`.
 
   Raises:
     UserError: one does not load, or an answer differs from the expected one.
   """
-  with tempfile.TemporaryDirectory() as directory:
-    arguments = []
-    for number, (path, samples) in enumerate(bundles):
-      expected = os.path.join(directory, f"samples-{number}.npz")
-      arrays: dict[str, Any] = {**_arrays(samples)}
-      np.savez(expected, **arrays)
-      arguments += [os.path.abspath(path), expected]
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fresh_process_check.py")
-    command = [sys.executable, script, *arguments]
-    try:
-      result = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=_CHECK_SECONDS,
-        check=False,
-        cwd=directory,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-      )
-    except subprocess.TimeoutExpired as error:
-      raise UserError(f"the export did not answer within {_CHECK_SECONDS} s") from error
-  if result.returncode:
-    raise UserError(
-      f"the export failed its check in a fresh process and was removed: {_reason(result)}"
+  with check_process() as check_all:
+    check_all(bundles)
+
+
+@contextlib.contextmanager
+def check_process() -> Iterator[Check]:
+  """Starts the fresh process of `check` and yields what does it there.
+
+  To import TensorFlow takes it as long as this process needs to make a small bundle: started
+  first, it is there when the bundle is. On the CPU: the memory of a GPU belongs to the process that
+  has computed on it first. Its standard input ends with this process, and so does it.
+  """
+  script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fresh_process_check.py")
+  with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as errors:
+    process = subprocess.Popen(
+      [sys.executable, script],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.DEVNULL,
+      stderr=errors,
+      text=True,
+      cwd=directory,
+      env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
     )
+
+    def check_all(bundles: Sequence[tuple[str, Samples]]) -> None:
+      arguments = []
+      for number, (path, samples) in enumerate(bundles):
+        expected = os.path.join(directory, f"samples-{number}.npz")
+        arrays: dict[str, Any] = {**_arrays(samples)}
+        np.savez(expected, **arrays)
+        arguments += [os.path.abspath(path), expected]
+      try:
+        process.communicate("\0".join(arguments), timeout=_CHECK_SECONDS)
+      except subprocess.TimeoutExpired as error:
+        raise UserError(f"the export did not answer within {_CHECK_SECONDS} s") from error
+      if process.returncode:
+        errors.seek(0)
+        raise UserError(
+          "the export failed its check in a fresh process and was removed:"
+          f" {_reason(errors.read(), process.returncode)}"
+        )
+
+    try:
+      yield check_all
+    finally:
+      process.kill()
+      process.communicate()
 
 
 def _arrays(samples: Samples) -> dict[str, np.ndarray]:
@@ -169,13 +205,13 @@ def _arrays(samples: Samples) -> dict[str, np.ndarray]:
   }
 
 
-def _reason(result: subprocess.CompletedProcess[str]) -> str:
+def _reason(errors: str, code: int) -> str:
   """The exception in what a Python process wrote before it died."""
-  lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+  lines = [line.strip() for line in errors.splitlines() if line.strip()]
   for number in reversed(range(len(lines))):
     if re.match(r"[\w.]*(Error|Exception)\b", lines[number]):
       return " ".join(lines[number : number + 6])
-  return (lines or [f"exit code {result.returncode}"])[-1]
+  return (lines or [f"exit code {code}"])[-1]
 
 
 def _storable(value: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from absl import logging
+
 from bert_tf.files import atomic_writer
 
 _FILES = {
@@ -124,11 +126,43 @@ def model_name(export_dir: str) -> str:
 
 
 def write(export_dir: str) -> None:
-  """Writes `<export_dir>/serving/`: batching, monitoring, Docker Compose, Kubernetes."""
+  """Writes what is not there of `<export_dir>/serving/`; files that were edited stay as they are.
+
+  Raises:
+    UserError: a file cannot be written; none of this call is left then.
+  """
   name = model_name(export_dir)
   dns_name = re.sub(r"[^a-z0-9-]", "-", name.lower()).strip("-")[:50].strip("-") or "bert"
   if not dns_name[0].isalpha():  # Kubernetes wants a letter first in the name of a service.
     dns_name = f"bert-{dns_name}"
-  for file_name, template in _FILES.items():
-    with atomic_writer(os.path.join(export_dir, "serving", file_name)) as file:
-      file.write(template.replace("@NAME@", name).replace("@DNS_NAME@", dns_name))
+  written: list[str] = []
+  edited: list[str] = []
+  try:
+    for file_name, template in _FILES.items():
+      path = os.path.join(export_dir, "serving", file_name)
+      text = template.replace("@NAME@", name).replace("@DNS_NAME@", dns_name)
+      if os.path.lexists(path):
+        edited += [file_name] if _differs(path, text) else []
+        continue
+      with atomic_writer(path) as file:
+        file.write(text)
+      written.append(path)
+  except BaseException:
+    for path in written:
+      os.remove(path)
+    raise
+  if edited:
+    logging.info(
+      "%s: left as they are, for they differ from what would be written: %s; to have them anew,"
+      " move them away",
+      os.path.join(export_dir, "serving"),
+      ", ".join(edited),
+    )
+
+
+def _differs(path: str, text: str) -> bool:
+  try:
+    with open(path, encoding="utf-8", newline="") as file:
+      return file.read() != text
+  except (OSError, UnicodeDecodeError):
+    return True

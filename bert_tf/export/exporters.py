@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 
@@ -40,6 +41,17 @@ def export(checkpoint: weights.Checkpoint, plan: GraphPlan, options: ExportOptio
   """
   options.check_possible()
   kinds.check(plan)
+  with contextlib.ExitStack() as stack:
+    check = stack.enter_context(bundle.check_process()) if options.check else None
+    return _export(checkpoint, plan, options, check)
+
+
+def _export(
+  checkpoint: weights.Checkpoint,
+  plan: GraphPlan,
+  options: ExportOptions,
+  check: bundle.Check | None,
+) -> str:
   kind = kinds.kind_of(plan.about.head)
   model = weights.read(checkpoint, kind, plan)
   module = kind.graph(model, plan)
@@ -56,7 +68,7 @@ def export(checkpoint: weights.Checkpoint, plan: GraphPlan, options: ExportOptio
     if options.lite:
       _write_lite(module, os.path.join(saved, "lite"), options)
 
-  return bundle.write(module, signatures, assets, checked, options, finish)
+  return bundle.write(module, signatures, assets, checked, options, finish, check)
 
 
 def _facts(
@@ -71,6 +83,7 @@ def _facts(
     "dtype": plan.dtype,
     "checked": options.check,
     "required_ops": list(module.tokenizer.required_ops),
+    "widths": module.widths(),
   }
 
 

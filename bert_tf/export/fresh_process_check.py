@@ -1,10 +1,11 @@
 """Checks a bundle the way that a server meets it: in a process that knows nothing of bert_tf.
 
-Run as a script: `python fresh_process_check.py BUNDLE SAMPLES.npz ...`. An array of the samples is
-named `signature|in|name` or `signature|out|name`. The bundle is loaded through TensorFlow 2's
-loader and through the session loader by the tag "serve", which is how TensorFlow Serving loads.
-Each answers the bundle's own warm-up requests, and every signature with all samples, one, eight and
-none of them, the shortest and the longest.
+Run as a script: `python fresh_process_check.py BUNDLE SAMPLES.npz ...`. Without arguments they are
+read from standard input, between zero bytes: TensorFlow is there by the time that they are known.
+An array of the samples is named `signature|in|name` or `signature|out|name`. The bundle is loaded
+through TensorFlow 2's loader and through the session loader by the tag "serve", which is how
+TensorFlow Serving loads. Each answers the bundle's own warm-up requests, and every signature with
+all samples, one, eight and none of them, the shortest and the longest.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Run as a script, this file's directory is where Python looks first, before its own modules.
@@ -194,18 +196,42 @@ def check(bundle: str, samples_path: str) -> None:
         k: v for k, v in sample["out"].items() if v.dtype.kind != "O" and k != "chosen"
       }
   tolerance = _FLOAT32 if exact else _BFLOAT16
-  for name, load in (("TF2 loader", tf2_loader), ("session loader", session_loader)):
-    answer = load(bundle)
-    for signature, inputs in warmup_requests(bundle):
-      answer(signature, inputs)
-    for signature, sample in samples.items():
-      for case, part in cases(sample, facts["static_length"]):
-        where = f"{name}, signature {signature}, {case}"
-        compare(where, answer(signature, part["in"]), part["out"], tolerance)
+  requests = collections.defaultdict(list)
+  for signature, inputs in warmup_requests(bundle):
+    requests[signature].append(inputs)
+
+  def check_signature(job: tuple[str, Answer, str]) -> None:
+    name, answer, signature = job
+    for inputs in requests[signature]:
+      _answered(f"{name}, signature {signature}, warm-up", answer, signature, inputs)
+    if signature not in samples:
+      return
+    for case, part in cases(samples[signature], facts["static_length"]):
+      where = f"{name}, signature {signature}, {case}"
+      compare(where, _answered(where, answer, signature, part["in"]), part["out"], tolerance)
+
+  # Most of the time goes into loading and into graphs that are made fit to run, on one core each.
+  loaders = {"TF2 loader": tf2_loader, "session loader": session_loader}
+  with ThreadPoolExecutor() as pool:
+    answers = dict(zip(loaders, pool.map(lambda load: load(bundle), loaders.values()), strict=True))
+    jobs = [
+      (name, answers[name], signature) for signature in {**requests, **samples} for name in loaders
+    ]
+    list(pool.map(check_signature, jobs))
+
+
+def _answered(where: str, answer: Answer, signature: str, inputs: Arrays) -> Arrays:
+  try:
+    return answer(signature, inputs)
+  except tf.errors.OpError as error:
+    # Its trace of nodes and source lines is for who wrote the graph.
+    lines = [line.strip() for line in str(error.message).splitlines()]
+    told = [line for line in lines if line and not line.startswith("Graph execution error")]
+    raise AssertionError(f"{where}: {(told or ['it is refused'])[-1]}") from None
 
 
 def main(arguments: list[str]) -> None:
-  """Checks pairs of bundle and samples."""
+  """Checks pairs of bundle and samples: of the arguments, or else of standard input."""
   for bundle, samples_path in zip(arguments[::2], arguments[1::2], strict=True):
     check(bundle, samples_path)
   if any(name.split(".")[0] == "bert_tf" for name in sys.modules):
@@ -213,4 +239,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  main(sys.argv[1:])
+  main(sys.argv[1:] or sys.stdin.read().split("\0"))

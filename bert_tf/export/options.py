@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from bert_tf.config import BertConfig
 from bert_tf.errors import UserError
+from bert_tf.files import scratch_directory
 from bert_tf.model_dir import Description, head_kinds
 from bert_tf.tasks.long_text import LongText
 from bert_tf.tokenization import TokenizerSettings, require_special_tokens
@@ -93,8 +93,8 @@ class GraphPlan:
   """What the graph of an export is to compute.
 
   Attributes:
-    about: the model: its head, labels, longest sequence (None: 128), and settings are those that
-      the export answers by.
+    about: the model: its head, labels, longest sequence (None: 128, or as many as the model has
+      positions), and settings are those that the export answers by.
     static_length: see `TextOptions`.
     text_ops: see `TextOptions`.
     dtype: type of the matrix products, of `DTYPES`; answers are float32 always.
@@ -122,8 +122,9 @@ class GraphPlan:
   @property
   def text(self) -> TextOptions:
     """How the graph reads."""
-    length = self.about.max_seq_length or DEFAULT_MAX_SEQ_LENGTH
     about = self.about
+    longest = min(DEFAULT_MAX_SEQ_LENGTH, about.config.max_position_embeddings)
+    length = about.max_seq_length or longest
     long_text = LongText.of(about.settings)
     return TextOptions(
       about.tokens, about.tokenizer, length, self.static_length, self.text_ops, long_text
@@ -174,7 +175,7 @@ class ExportOptions:
       existing = os.path.dirname(existing)
     try:
       # To be sure, something is written; it is gone at once, as the export may never come.
-      with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=existing):
+      with scratch_directory(existing, SCRATCH_PREFIX):
         pass
     except OSError as error:
       raise self.cannot_write(error) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,17 @@ def features(
   Returns:
     `input_ids`, `input_mask` and `segment_ids`, int32 [B, S].
   """
+  return shown(first, second, text, masks)[0]
+
+
+def shown(
+  first: Sequence[str], second: Sequence[str], text: TextOptions, masks: bool = False
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """What texts become, args as of `features`: these, and how much of the texts there is.
+
+  The latter are, int32 [B], `num_tokens`, without padding; `num_pieces` of both texts before any is
+  cut off; `num_windows` that the encoder reads.
+  """
   tokenizer = FullTokenizer(text.tokens, settings=text.tokenizer)
 
   def tokenize(line: str) -> list[str]:
@@ -35,8 +46,25 @@ def features(
       tokens += ["[MASK]"] * (index > 0) + tokenizer.tokenize(part)
     return tokens
 
-  rows = [_sequence(tokenize(a), tokenize(b), text) for a, b in zip(first, second, strict=True)]
-  return _padded([(tokenizer.convert_tokens_to_ids(t), n) for t, n in rows], text)
+  pieces = [(tokenize(a), tokenize(b)) for a, b in zip(first, second, strict=True)]
+  counts = [len(a) + len(b) for a, b in pieces]
+  rows = [_sequence(a, b, text) for a, b in pieces]
+  padded = _padded([(tokenizer.convert_tokens_to_ids(t), n) for t, n in rows], text)
+  return padded, {
+    "num_tokens": padded["input_mask"].sum(axis=1, dtype=np.int32),
+    "num_pieces": np.array(counts, np.int32),
+    "num_windows": np.array([_num_windows(len(tokens), text) for tokens, _ in rows], np.int32),
+  }
+
+
+def _num_windows(num_tokens: int, text: TextOptions) -> int:
+  """How many sequences the encoder reads for one of so many tokens."""
+  if not text.long_text.in_windows:
+    return 1
+  from bert_tf.document_classifier import num_windows
+
+  longest = text.max_seq_length
+  return num_windows(num_tokens - 2, longest - 2, text.long_text.stride(longest))
 
 
 def truncated(first: Sequence[str], second: Sequence[str], text: TextOptions) -> np.ndarray:
@@ -76,3 +104,16 @@ def examples(rows: dict[str, np.ndarray]) -> np.ndarray:
     encode_example({name: value[i].tolist() for name, value in rows.items()}) for i in range(count)
   ]
   return np.array(encoded, object)
+
+
+def text_examples(texts: Mapping[str, np.ndarray]) -> np.ndarray:
+  """Serialized tf.Examples of columns of texts, object [B]."""
+  import tensorflow as tf
+
+  rows = []
+  for row in zip(*texts.values(), strict=True):
+    example = tf.train.Example()
+    for name, text in zip(texts, row, strict=True):
+      example.features.feature[name].bytes_list.value.append(text.encode())
+    rows.append(example.SerializeToString(deterministic=True))
+  return np.array(rows, object)

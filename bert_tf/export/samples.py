@@ -53,7 +53,7 @@ def of_texts(
   """
   first, second = columns()
   none = [""] * len(first)
-  features = python_pipeline.features(list(first), list(second), text)
+  features, counts = python_pipeline.shown(list(first), list(second), text)
   alone = answers(python_pipeline.features(list(first), none, text))
   both = answers(features)
   two = {"text": first, "text_pair": second}
@@ -64,5 +64,5 @@ def of_texts(
     "pairs": (two, of_two),
     "tensors": (features, both),
     "examples": ({"examples": python_pipeline.examples(features)}, both),
-    "tokenize": (two, features),
+    "tokenize": (two, {**features, **counts}),
   }

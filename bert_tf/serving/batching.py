@@ -3,7 +3,9 @@
 A queue per version; threads take the oldest request and what waits with it for the same signature
 and is about as long, up to a largest batch. Where nothing else waits they give more of the kind a
 few milliseconds to come. A batch takes as much time as if all in it were as long as its longest,
-so short texts do not run with long ones. Ids of different lengths are padded with 0.
+so short texts do not run with long ones. Ids of different lengths are padded with 0 where no output
+tells; where outputs are as wide as the longest of a batch, each request gets what it would get
+alone. A run ends when nobody waits for it any more.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from bert_tf.serving.servable import RequestError, Servable
+from bert_tf.serving.errors import RequestError
+from bert_tf.serving.servable import Company, Servable
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -35,6 +38,9 @@ class BatchingOptions:
     max_queue: most rows that wait; further requests are refused as UNAVAILABLE.
     max_rows: most rows in a request.
     num_threads: how many batches run at the same time.
+    max_pieces: most word pieces of the texts of a request; they are counted before anything else.
+    max_windows: most windows of the contexts of a request, likewise.
+    request_seconds: how long a request may take where it does not say itself.
   """
 
   max_batch_size: int = 32
@@ -42,6 +48,9 @@ class BatchingOptions:
   max_queue: int = 1024
   max_rows: int = 256
   num_threads: int = 2
+  max_pieces: int = 1 << 16
+  max_windows: int = 256
+  request_seconds: float = 60.0
 
 
 # Rows are alike whose sizes in bytes or ids differ by half, and a few words. Exports that keep to
@@ -56,24 +65,39 @@ class _Job:
   signature: str
   inputs: Arrays
   rows: int
-  size: int
   future: asyncio.Future | concurrent.futures.Future
+  until: float
+  company: Company = Company.ANY
   loop: asyncio.AbstractEventLoop | None = None
+
+  def __post_init__(self) -> None:
+    self.size = _longest_row(self.inputs)
 
   def runs_with(self, other: _Job) -> bool:
     """Whether the two may share a batch."""
     shorter, longer = sorted((self.size, other.size))
-    return (
-      self.signature == other.signature
-      and longer <= _ALIKE_RATIO * shorter + _ALIKE_BYTES
-      and self.can_be_padded
-      and other.can_be_padded
-    )
+    if self.signature != other.signature or longer > _ALIKE_RATIO * shorter + _ALIKE_BYTES:
+      return False
+    if self.shapes == other.shapes:
+      return self.company is not Company.ALONE
+    return self.company is Company.ANY and self.can_be_padded and other.can_be_padded
+
+  @property
+  def shapes(self) -> dict[str, tuple[int, ...]]:
+    """The shape of a row of every input."""
+    return {name: value.shape[1:] for name, value in self.inputs.items()}
 
   @property
   def can_be_padded(self) -> bool:
-    """Whether the rows of all inputs are of one shape; padding would hide that they are not."""
-    return len({value.shape[1:] for value in self.inputs.values()}) < 2
+    """Whether more padding changes no answer.
+
+    The rows of all inputs must be of one shape: padding would hide that they are not. And each must
+    show a token: where the mask hides all of them, the attention falls on padding as well.
+    """
+    mask = self.inputs.get("input_mask")
+    if mask is not None and mask.ndim == 2 and not (mask > 0).any(axis=1).all():
+      return False
+    return len(set(self.shapes.values())) < 2
 
 
 class _Batch:
@@ -107,9 +131,9 @@ class Batcher:
     self,
     servable: Servable,
     options: BatchingOptions,
-    observe: Callable[[str, int], None] = lambda signature, rows: None,
+    observe: Callable[[str, Arrays], None] = lambda signature, outputs: None,
   ):
-    """Starts the threads; `observe` is told of every run its signature and rows."""
+    """Starts the threads; `observe` is told of every run its signature and outputs."""
     self.servable = servable
     self._options = options
     self._observe = observe
@@ -120,6 +144,8 @@ class Batcher:
     self._open: list[_Batch] = []
     self._waiting_rows = 0
     self._closed = False
+    # When each thread's run began that is in one.
+    self._running: dict[str, float] = {}
     self._threads = [
       threading.Thread(target=self._work, name=f"batcher-{i}", daemon=True)
       for i in range(options.num_threads)
@@ -132,29 +158,60 @@ class Batcher:
     """Rows that wait for their run."""
     return self._waiting_rows
 
+  @property
+  def stalled_seconds(self) -> float:
+    """How long all threads have been in one and the same run each; 0 while one is free."""
+    began = list(self._running.values())
+    return time.monotonic() - max(began) if len(began) == len(self._threads) else 0.0
+
   def submit(self, signature: str, inputs: Arrays) -> concurrent.futures.Future:
     """Queues a request; the future gets its outputs or a RequestError.
 
     Raises:
-      RequestError: the inputs do not fit the signature, or the queue is full.
+      RequestError: the inputs do not fit the signature, are too long, or the queue is full.
     """
     future: concurrent.futures.Future = concurrent.futures.Future()
-    self._put(_Job(signature, inputs, self._rows(signature, inputs), _longest_row(inputs), future))
+    job = self._job(signature, inputs, future, self._options.request_seconds)
+    if self._may_be_long(job):
+      self._refuse_long(job)
+    self._put(job)
     return future
 
-  async def ask(self, signature: str, inputs: Arrays) -> dict[str, np.ndarray]:
-    """Queues a request of an event loop and returns its outputs; errors as of `submit`."""
+  async def ask(
+    self, signature: str, inputs: Arrays, seconds: float | None = None
+  ) -> dict[str, np.ndarray]:
+    """Queues a request of an event loop and returns its outputs; errors as of `submit`.
+
+    Args:
+      signature: its name.
+      inputs: rows.
+      seconds: how long the answer is waited for; default: that of the options.
+    """
     loop = asyncio.get_running_loop()
+    seconds = self._options.request_seconds if seconds is None else seconds
     future = loop.create_future()
-    rows = self._rows(signature, inputs)
-    self._put(_Job(signature, inputs, rows, _longest_row(inputs), future, loop))
+    job = self._job(signature, inputs, future, seconds)
+    job.loop = loop
+    if self._may_be_long(job):
+      await asyncio.to_thread(self._refuse_long, job)
+    self._put(job)
     return await future
 
-  def _rows(self, signature: str, inputs: Arrays) -> int:
+  def _job(self, signature: str, inputs: Arrays, future, seconds: float) -> _Job:
     rows = self.servable.check(signature, inputs)
     if rows > self._options.max_rows:
       raise RequestError(f"expected at most {self._options.max_rows} rows, found {rows}")
-    return rows
+    company = self.servable.company(signature)
+    return _Job(signature, inputs, rows, future, time.monotonic() + seconds, company)
+
+  def _may_be_long(self, job: _Job) -> bool:
+    options = self._options
+    return self.servable.may_be_long(job.inputs, options.max_pieces, options.max_windows)
+
+  def _refuse_long(self, job: _Job) -> None:
+    options = self._options
+    left = job.until - time.monotonic()
+    self.servable.refuse_long(job.inputs, options.max_pieces, options.max_windows, left)
 
   def _put(self, job: _Job) -> None:
     with self._lock:
@@ -200,9 +257,18 @@ class Batcher:
 
   def _work(self) -> None:
     while jobs := self._take():
+      now = time.monotonic()
+      late = RequestError("the request waited too long for its run", "DEADLINE_EXCEEDED")
       jobs = [job for job in jobs if _is_wanted(job)]
+      _settle((job, late) for job in jobs if job.until <= now)
+      jobs = [job for job in jobs if job.until > now]
       if jobs:
-        _settle(self._answers(jobs))
+        name = threading.current_thread().name
+        self._running[name] = time.monotonic()
+        try:
+          _settle(self._answers(jobs))
+        finally:
+          self._running.pop(name)
 
   def _take(self) -> list[_Job]:
     """The next batch; empty when the batcher is closed and all are answered."""
@@ -226,15 +292,16 @@ class Batcher:
     try:
       outputs = self._run(jobs)
     except Exception as error:
-      if len(jobs) == 1:
-        return [(jobs[0], error)]
+      if len(jobs) == 1 or getattr(error, "code", "") == "DEADLINE_EXCEEDED":
+        return [(job, error) for job in jobs]
       # One bad request must not spoil the others' answers.
       return [answer for job in jobs for answer in self._answers([job])]
     answers: list[tuple[_Job, Arrays | Exception]] = []
     start = 0
     for job in jobs:
       stop = start + job.rows
-      answers.append((job, {name: value[start:stop] for name, value in outputs.items()}))
+      mine = {name: value[start:stop] for name, value in outputs.items()}
+      answers.append((job, self.servable.cut(job.signature, mine) if len(jobs) > 1 else mine))
       start = stop
     return answers
 
@@ -242,14 +309,15 @@ class Batcher:
     signature = jobs[0].signature
     rows = sum(job.rows for job in jobs)
     inputs = {name: _stacked([job.inputs[name] for job in jobs]) for name in jobs[0].inputs}
-    outputs = self.servable.run(signature, inputs)
-    self._observe(signature, rows)
+    seconds = max(job.until for job in jobs) - time.monotonic()
+    outputs = self.servable.run(signature, inputs, seconds)
     for name, value in outputs.items():
       if value.ndim == 0 or value.shape[0] != rows:
         raise RequestError(
           f"the output {name} has no row for every input; only such signatures are served",
           "INTERNAL",
         )
+    self._observe(signature, outputs)
     return outputs
 
 

@@ -215,7 +215,13 @@ class RestClient(Client):
     request = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"})
     try:
       with urllib.request.urlopen(request, timeout=seconds) as response:
-        return json.loads(response.read(_MAX_ANSWER))
+        answer = response.read(_MAX_ANSWER + 1)
+        if len(answer) > _MAX_ANSWER:
+          raise ServerError(
+            "RESOURCE_EXHAUSTED",
+            f"expected an answer of at most {_MAX_ANSWER} bytes, found more; send fewer rows",
+          )
+        return json.loads(answer)
     except urllib.error.HTTPError as error:
       kind = _Unavailable if error.code == 503 else ServerError
       raise kind(f"HTTP {error.code}", _reason(error.read(1 << 16))) from error

@@ -1,57 +1,28 @@
-"""`python -m bert_tf serve DIR`: TensorFlow Serving's interfaces for the desk and for tests."""
+"""`python -m bert_tf serve DIR`: TensorFlow Serving's interfaces, with bounds on what they take."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
-import ipaddress
 import os
 import signal
+import ssl
 import sys
+from typing import TYPE_CHECKING
 
 from bert_tf.errors import UserError
-from bert_tf.export import deployment
-from bert_tf.serving import locate
+from bert_tf.serving import hosts, locate
+from bert_tf.serving.options import ServerOptions, add_arguments, of_arguments
 
-_MIB = 1 << 20
+if TYPE_CHECKING:
+  from bert_tf.serving.models import Models
+
+__all__ = ["Server", "ServerOptions", "add_arguments", "run"]
+
 # After a signal to stop, the requests that wait get so long to be answered; the others are refused.
 _GRACE_SECONDS = 3.0
 # And so long to be written to their clients.
 _LAST_SECONDS = 1.0
-# Threads can wait no longer than some hundred years.
-_LONGEST_PAUSE = 1e9
-
-
-@dataclasses.dataclass(frozen=True)
-class ServerOptions:
-  """What to serve and how.
-
-  Attributes:
-    model_dir: a directory with numbered versions, or one version.
-    name: the model's name in requests; default: the directory's.
-    host: address to listen on; loopback unless told otherwise, since there is no authentication.
-    port: of HTTP; 0 picks a free one.
-    grpc_port: of gRPC; 0 picks a free one, -1 leaves gRPC out.
-    max_body: most bytes of a request.
-    request_seconds: longest time for a request, reading it included.
-    poll_seconds: how often to look for new versions.
-    max_batch_size: see `BatchingOptions`, like the next two.
-    batch_timeout_ms: see `BatchingOptions.timeout_ms`.
-    max_queue: see `BatchingOptions`.
-  """
-
-  model_dir: str
-  name: str | None = None
-  host: str = "127.0.0.1"
-  port: int = 8501
-  grpc_port: int = 8500
-  max_body: int = _MIB
-  request_seconds: float = 60.0
-  poll_seconds: float = 2.0
-  max_batch_size: int = 32
-  batch_timeout_ms: float = 2.0
-  max_queue: int = 1024
 
 
 def _import_all() -> None:
@@ -71,85 +42,137 @@ class Server:
   """A running server; `async with` starts and stops it.
 
   Attributes:
+    models: what it serves.
     port: of HTTP.
     grpc_port: of gRPC; None without.
-    ended: after the end, whether no run of the model is left that could not be waited for.
+    ended: after the end, whether no run of a model is left that could not be waited for.
   """
 
+  models: Models
+
   def __init__(self, options: ServerOptions):
-    """Loads the model; raises UserError where that is impossible."""
+    """Loads the models; raises UserError where that is impossible."""
+    options.check()
     _import_all()
+    from bert_tf.serving import models
     from bert_tf.serving.batching import BatchingOptions
     from bert_tf.serving.metrics import Metrics
-    from bert_tf.serving.versions import VersionManager
 
     self._options = options
-    self.name = options.name or deployment.model_name(options.model_dir)
-    self._metrics = Metrics()
-    self.versions = VersionManager(
-      options.model_dir,
-      BatchingOptions(options.max_batch_size, options.batch_timeout_ms, options.max_queue),
-      self._metrics.batch,
+    self._tls = _tls(options)
+    self._metrics = Metrics(options.max_queue)
+    if options.models_config:
+      specs = models.of_config(options.models_config)
+    else:
+      specs = [models.of_directory(str(options.model_dir), options.name)]
+    batching = BatchingOptions(
+      options.max_batch_size,
+      options.batch_timeout_ms,
+      options.max_queue,
+      max_pieces=options.max_pieces,
+      max_windows=options.max_windows,
+      request_seconds=options.request_seconds,
     )
+    self.models = models.Models(specs, batching, self._metrics, options.stall_seconds)
     self.port, self.grpc_port = options.port, None
     self.ended = True
 
   async def __aenter__(self) -> Server:
     from aiohttp import web
 
+    from bert_tf.serving.connections import ConnectionLimits, Connections
     from bert_tf.serving.rest import RestApi
 
     options = self._options
-    api = RestApi(
-      self.name, self.versions, self._metrics, options.max_body, options.request_seconds
-    )
+    asyncio.get_running_loop().set_exception_handler(_note)
+    allowed = hosts.expected(options.host, options.host_names)
+    api = RestApi(self.models, self._metrics, options.max_body, options.request_seconds, allowed)
+    limits = ConnectionLimits(options.max_connections, options.header_seconds, options.idle_seconds)
+    connections = Connections(api.handle, api.malformed, limits, self._metrics)
     # The grace is for requests under way, not for connections that idle.
-    self._runner = web.AppRunner(
-      api.app, access_log=None, shutdown_timeout=_GRACE_SECONDS + _LAST_SECONDS
-    )
+    self._runner = web.ServerRunner(connections, shutdown_timeout=_GRACE_SECONDS + _LAST_SECONDS)
     await self._runner.setup()
-    site = web.TCPSite(self._runner, options.host, options.port)
+    site = web.TCPSite(self._runner, options.host, options.port, ssl_context=self._tls)
     try:
       await site.start()
       self.port = self._runner.addresses[0][1]
-      await self._start_grpc()
+      await self._start_grpc(limits)
     except (OSError, RuntimeError) as error:
       await self._runner.cleanup()
-      self.versions.close()
+      self.models.close()
       raise UserError(
         f"cannot listen on {options.host}, ports {options.port} and {options.grpc_port}:"
-        f" {error}; give other --port and --grpc_port"
+        f" {error}; give other `port` and `grpc_port`"
       ) from error
-    self.versions.watch(options.poll_seconds)
+    self.models.watch(options.poll_seconds)
     return self
 
-  async def _start_grpc(self) -> None:
+  async def _start_grpc(self, limits) -> None:
     self._grpc = None
-    if self._options.grpc_port < 0:
+    options = self._options
+    if options.grpc_port < 0:
       return
     import grpc
 
     from bert_tf.serving.grpc_api import GrpcApi
 
-    limits = [
-      ("grpc.max_receive_message_length", self._options.max_body),
+    settings = [
+      ("grpc.max_receive_message_length", options.max_body),
       ("grpc.so_reuseport", 0),
+      ("grpc.server_handshake_timeout_ms", int(1000 * limits.header_seconds)),
+      ("grpc.max_connection_idle_ms", int(1000 * limits.idle_seconds)),
+      ("grpc.max_allowed_incoming_connections", limits.count()),
     ]
-    self._grpc = grpc.aio.server(options=limits)
-    api = GrpcApi(self.name, self.versions, self._metrics, self._options.request_seconds)
+    api = GrpcApi(self.models, self._metrics, options.request_seconds)
+    self._grpc = grpc.aio.server(
+      options=settings, interceptors=[api.reader()], compression=grpc.Compression.NoCompression
+    )
     api.add_to(self._grpc)
-    address = f"{_in_url(self._options.host)}:{self._options.grpc_port}"
-    self.grpc_port = self._grpc.add_insecure_port(address)
+    address = f"{_in_url(options.host)}:{options.grpc_port}"
+    if options.tls_certificate:
+      pair = _read(options.tls_key), _read(options.tls_certificate)
+      self.grpc_port = self._grpc.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    else:
+      self.grpc_port = self._grpc.add_insecure_port(address)
     await self._grpc.start()
 
   async def __aexit__(self, *unused) -> None:
-    """Stops taking requests, answers those under way for a few seconds, frees the model."""
+    """Stops taking requests, answers those under way for a few seconds, frees the models."""
     grace = _GRACE_SECONDS + _LAST_SECONDS
+    self.models.stopping = True
     self.ended, *_ = await asyncio.gather(
-      asyncio.to_thread(self.versions.close, _GRACE_SECONDS),
+      asyncio.to_thread(self.models.close, _GRACE_SECONDS),
       self._runner.cleanup(),
       *([self._grpc.stop(grace)] if self._grpc else []),
     )
+
+
+def _note(unused_loop: asyncio.AbstractEventLoop, context: dict) -> None:
+  """Logs in a line what went wrong in the event loop, such as a lack of descriptors."""
+  import logging
+
+  error = context.get("exception")
+  if isinstance(error, ConnectionError):
+    return
+  logging.getLogger("bert_tf").error("%s: %s", context.get("message"), error)
+
+
+def _tls(options: ServerOptions) -> ssl.SSLContext | None:
+  if not options.tls_certificate:
+    return None
+  context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+  try:
+    context.load_cert_chain(options.tls_certificate, options.tls_key)
+  except (ssl.SSLError, OSError) as error:
+    raise UserError(
+      f"`tls_certificate`: expected a certificate and its key in PEM, found {error.args[-1]}"
+    ) from error
+  return context
+
+
+def _read(path: str | None) -> bytes:
+  with open(str(path), "rb") as file:
+    return file.read()
 
 
 async def _serve(options: ServerOptions) -> bool:
@@ -159,11 +182,13 @@ async def _serve(options: ServerOptions) -> bool:
   for number in (signal.SIGINT, signal.SIGTERM):
     loop.add_signal_handler(number, stop.set)
   async with Server(options) as server:
-    version = server.versions.batcher().servable.version
-    print(f"serving {server.name}, version {version}; stop with Ctrl-C", flush=True)
     host = _in_url(options.host)
-    print(f"  page   http://{host}:{server.port}/", flush=True)
-    print(f"  REST   http://{host}:{server.port}/v1/models/{server.name}:predict", flush=True)
+    scheme = "https" if options.tls_certificate else "http"
+    for name in server.models.names:
+      version = server.models.get(name).batcher().servable.version
+      print(f"serving {name}, version {version}; stop with Ctrl-C", flush=True)
+      print(f"  REST   {scheme}://{host}:{server.port}/v1/models/{name}:predict", flush=True)
+    print(f"  page   {scheme}://{host}:{server.port}/", flush=True)
     if server.grpc_port:
       print(f"  gRPC   {host}:{server.grpc_port}", flush=True)
     await stop.wait()
@@ -171,66 +196,23 @@ async def _serve(options: ServerOptions) -> bool:
   return server.ended
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the arguments of `python -m bert_tf serve`."""
-  default = ServerOptions("")
-  parser.add_argument("model_dir", metavar="DIR", help="what export_model.py wrote")
-  parser.add_argument("--name", help="the model's name in requests (default: the directory's)")
-  parser.add_argument(
-    "--host", default=default.host, help="address to listen on (default: %(default)s)"
-  )
-  parser.add_argument("--port", type=int, default=default.port, help="of HTTP; 0: any free one")
-  parser.add_argument(
-    "--grpc_port", type=int, default=default.grpc_port, help="of gRPC; 0: any; -1: none"
-  )
-  parser.add_argument(
-    "--max_batch_size", type=int, default=default.max_batch_size, help="most rows in a run"
-  )
-  parser.add_argument(
-    "--batch_timeout_ms",
-    type=float,
-    default=default.batch_timeout_ms,
-    help="how long a batch waits for more requests (default: %(default)s)",
-  )
-  parser.add_argument(
-    "--max_queue", type=int, default=default.max_queue, help="most rows that wait"
-  )
-  parser.add_argument(
-    "--max_body", type=int, default=default.max_body, help="most bytes of a request"
-  )
-  parser.add_argument(
-    "--poll_seconds",
-    type=float,
-    default=default.poll_seconds,
-    help="how often to look for new versions (default: %(default)s)",
-  )
-
-
 def run(args: argparse.Namespace) -> None:
   """Serves until a signal comes."""
-  for name in ("max_batch_size", "max_queue", "max_body"):
-    if getattr(args, name) < 1:
-      raise UserError(f"expected --{name} of at least 1, found {getattr(args, name)}")
-  for name in ("port", "grpc_port"):
-    lowest = -1 if name == "grpc_port" else 0
-    if not lowest <= getattr(args, name) <= 65535:
-      raise UserError(f"expected --{name} from {lowest} to 65535, found {getattr(args, name)}")
-  if not 0 < args.poll_seconds < _LONGEST_PAUSE:
-    raise UserError(f"expected --poll_seconds of more than 0, found {args.poll_seconds}")
-  if not 0 <= args.batch_timeout_ms < _LONGEST_PAUSE:
-    raise UserError(f"expected --batch_timeout_ms of at least 0, found {args.batch_timeout_ms}")
-  locate.find(args.model_dir)
+  options = of_arguments(args)
+  if options.model_dir:
+    locate.find(options.model_dir)
   _import_all()
-  if not _is_loopback(args.host):
+  from bert_tf.serving import logs
+
+  logs.configure(options.log_format)
+  if not hosts.is_loopback(options.host):
     print(
-      f"note: listening on {args.host}: whoever can reach it can use the model", file=sys.stderr
+      f"note: listening on {options.host}: whoever can reach it can use the model", file=sys.stderr
     )
   import tensorflow as tf
 
   # The session loader, which is the one to test with, is marked as deprecated.
   tf.get_logger().setLevel("ERROR")
-  names = {field.name for field in dataclasses.fields(ServerOptions)}
-  options = ServerOptions(**{k: v for k, v in vars(args).items() if k in names})
   if not asyncio.run(_serve(options)):
     # A thread is in the model, where nothing can stop it; Python's own end may wait for it.
     print("stopped in the middle of a run of the model", file=sys.stderr, flush=True)
@@ -239,10 +221,3 @@ def run(args: argparse.Namespace) -> None:
 
 def _in_url(host: str) -> str:
   return f"[{host}]" if ":" in host else host
-
-
-def _is_loopback(host: str) -> bool:
-  try:
-    return ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    return host == "localhost"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bert_tf.errors import UserError
 from bert_tf.export.options import ExportOptions
 from bert_tf.export.run import ExportRun, ExportRunner
+from bert_tf.files import scratch_directory
 from bert_tf.model_dir import Description
 
 if TYPE_CHECKING:
@@ -38,19 +39,17 @@ def save(
   directory = os.path.abspath(os.path.expanduser(directory))
   _check_free(directory, overwrite)
   parent, name = os.path.split(directory)
-  try:
-    os.makedirs(parent, exist_ok=True)
-    scratch = tempfile.mkdtemp(prefix=f".{name}.", dir=parent)
-  except OSError as error:
-    raise UserError(f"cannot write {directory}: {error.strerror}; give another path") from error
-  try:
+  with contextlib.ExitStack() as stack:
+    try:
+      os.makedirs(parent, exist_ok=True)
+      scratch = stack.enter_context(scratch_directory(parent, f".saving-{name}-"))
+    except OSError as error:
+      raise UserError(f"cannot write {directory}: {error.strerror}; give another path") from error
     new, old = os.path.join(scratch, "new"), os.path.join(scratch, "old")
     checkpoints.save(model, new, format, about)
     if os.path.isdir(directory):
       os.rename(directory, old)
     os.rename(new, directory)
-  finally:
-    shutil.rmtree(scratch, ignore_errors=True)
   return directory
 
 

@@ -137,6 +137,51 @@ def test_output_that_exists_is_kept(config, directory_of, tmp_path):
   checkpoints.convert(source, str(tmp_path / "out"), "tf1")
 
 
+@pytest.mark.parametrize("how", ["link", "here"])
+def test_an_empty_directory_stays_the_same_one(config, directory_of, tmp_path, monkeypatch, how):
+  """A link to one, and the one that the shell is in, neither of which can be replaced."""
+  source = directory_of("source", BertModel(config))
+  disk = tmp_path / "disk"
+  disk.mkdir()
+  number = disk.stat().st_ino
+  output = str(tmp_path / "out") if how == "link" else "."
+  (tmp_path / "out").symlink_to(disk)
+  monkeypatch.chdir(disk)
+  checkpoints.convert(source, output, "tf1")
+  assert checkpoints.describe(str(disk)).config == config
+  assert disk.stat().st_ino == number and (tmp_path / "out").is_symlink()
+  assert not any(path.name.startswith(".") for path in disk.iterdir())
+  with pytest.raises(UserError, match="expected a new or empty directory"):
+    checkpoints.convert(source, output, "tf1")
+
+
+def test_files_that_cannot_all_be_moved_are_moved_back(config, directory_of, tmp_path, monkeypatch):
+  from bert_tf.checkpoints import conversion
+
+  source = directory_of("source", BertModel(config))
+  (tmp_path / "out").mkdir()
+  replace = os.replace
+
+  def fail(old, new):
+    if new.endswith("vocab.txt") and "converting" in old and "out/vocab.txt" in new:
+      raise OSError(28, "No space left on device")
+    replace(old, new)
+
+  monkeypatch.setattr(conversion.os, "replace", fail)
+  with pytest.raises(UserError, match="cannot write .*: No space left on device; give"):
+    checkpoints.convert(source, str(tmp_path / "out"), "tf1")
+  assert os.listdir(tmp_path / "out") == []
+
+
+def test_what_a_killed_conversion_left_is_removed(config, directory_of, tmp_path):
+  source = directory_of("source", BertModel(config))
+  (tmp_path / ".converting-dead").mkdir()
+  (tmp_path / "out" / ".converting-dead").mkdir(parents=True)
+  checkpoints.convert(source, str(tmp_path / "out"), "tf1")
+  checkpoints.convert(source, str(tmp_path / "out2"), "tf1")
+  assert not list(tmp_path.rglob(".converting-*"))
+
+
 def test_no_space_left(config, directory_of, tmp_path, monkeypatch):
   source = directory_of("source", BertModel(config))
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from bert_tf.errors import UserError
 from bert_tf.export import deployment
 
 
@@ -52,3 +53,32 @@ def test_names_that_yaml_takes_for_something_else(tmp_path, directory):
   names |= set(yaml.safe_load((serving / "docker-compose.yml").read_text())["services"])
   names.add(documents[0]["spec"]["template"]["metadata"]["labels"]["app"])
   assert names == {directory if directory.isalpha() else f"bert-{directory}"}
+
+
+def test_edited_files_stay_and_are_named(tmp_path, caplog):
+  caplog.set_level("INFO")
+  deployment.write(str(tmp_path / "m"))
+  deployment.write(str(tmp_path / "m"))
+  assert "left as they are" not in caplog.text
+  serving = tmp_path / "m" / "serving"
+  edited = "max_batch_size { value: 64 }\n"
+  (serving / "batching.config").write_text(edited)
+  (serving / "monitoring.config").unlink()
+  deployment.write(str(tmp_path / "m"))
+  assert (serving / "batching.config").read_text() == edited
+  assert (serving / "monitoring.config").exists()
+  assert re.search("left as they are, .*: batching.config; to have", caplog.text)
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+  writer = deployment.atomic_writer
+
+  def refuse(path):
+    if path.endswith("kubernetes.yaml"):
+      raise UserError("cannot write")
+    return writer(path)
+
+  monkeypatch.setattr(deployment, "atomic_writer", refuse)
+  with pytest.raises(UserError, match="cannot write"):
+    deployment.write(str(tmp_path / "m"))
+  assert list((tmp_path / "m" / "serving").iterdir()) == []

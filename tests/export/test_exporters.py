@@ -149,7 +149,7 @@ def test_a_bundle_that_answers_otherwise_fails_its_check(exports):
   expected = {"probabilities": np.array([[0.5, 0.5]], np.float32)}
   sample = {"serving_default": ({"text": np.array(["the house"], object)}, expected)}
   with pytest.raises(
-    UserError, match="TF2 loader, signature serving_default, all samples: output prob"
+    UserError, match="loader, signature serving_default, all samples: output prob"
   ):
     bundle.check([(str(exports["classifier"]), sample)])
 
@@ -170,6 +170,56 @@ def test_a_bundle_that_fails_its_check_is_removed(tmp_path, monkeypatch):
   with pytest.raises(UserError, match="it answers otherwise"):
     bundle.write(module, signatures, {}, {}, ExportOptions(str(tmp_path)))
   assert os.listdir(tmp_path) == []
+
+
+def test_no_version_is_served_where_the_files_beside_it_cannot_be_written(tmp_path):
+  (tmp_path / "serving").write_text("in the way")
+
+  class Module(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def answer(self, text):
+      return {"text": text}
+
+  module = Module()
+  signatures = {"serving_default": module.answer.get_concrete_function()}
+  with pytest.raises(UserError, match="cannot write"):
+    bundle.write(module, signatures, {}, {}, ExportOptions(str(tmp_path), check=False))
+  assert os.listdir(tmp_path) == ["serving"]
+
+
+def test_the_default_length_is_no_longer_than_the_model(config, tokens):
+  short = dataclasses.replace(config, max_position_embeddings=64)
+  for positions, length in ((config, 128), (short, 64)):
+    assert GraphPlan(Description(positions, tokens, head="encoder")).text.max_seq_length == length
+
+
+def test_classify_is_what_tensorflow_serving_asks_for(exports, load):
+  signature = load("classifier").signatures["classify"]
+  example = tf.train.Example()
+  example.features.feature["text"].bytes_list.value.append(b"the old house")
+  found = signature(inputs=tf.constant([example.SerializeToString()]))
+  expected = load("classifier").signatures["serving_default"](text=tf.constant(["the old house"]))
+  np.testing.assert_allclose(found["scores"], expected["probabilities"], atol=1e-6)
+  assert found["classes"].numpy().tolist() == [[b"no", b"yes"]]
+  with tf.compat.v1.Session(graph=tf.Graph()) as session:
+    meta = tf.compat.v1.saved_model.load(session, ["serve"], str(exports["classifier"]))
+  methods = {name: signature.method_name for name, signature in meta.signature_def.items()}
+  assert methods["classify"] == "tensorflow/serving/classify"
+  assert methods["serving_default"] == "tensorflow/serving/predict"
+
+
+def test_tokenize_tells_how_much_text_there_is(load, text_options):
+  from bert_tf.tokenization import FullTokenizer
+
+  texts, pairs = ["the old house", "a " * 90, ""], ["", "b", "new"]
+  found = load("classifier").signatures["tokenize"](
+    text=tf.constant(texts), text_pair=tf.constant(pairs)
+  )
+  tokenize = FullTokenizer(text_options.tokens).tokenize
+  expected = [len(tokenize(a)) + len(tokenize(b)) for a, b in zip(texts, pairs, strict=True)]
+  assert found["num_pieces"].numpy().tolist() == expected
+  assert found["num_tokens"].numpy().tolist() == [expected[0] + 2, 64, expected[2] + 3]
+  assert found["num_windows"].numpy().tolist() == [1, 1, 1]
 
 
 def plan_of(config, tokens, head, **more):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bert_tf.serving.batching import Batcher, BatchingOptions
-from bert_tf.serving.servable import RequestError
+from bert_tf.serving.errors import RequestError
+from bert_tf.serving.servable import Company
 
 
 class Doubler:
@@ -16,7 +17,8 @@ class Doubler:
 
   version = 1
 
-  def __init__(self):
+  def __init__(self, company=Company.ANY):
+    self._company = company
     self.sizes = []
     self.gate = threading.Event()
     self.gate.set()
@@ -25,7 +27,17 @@ class Doubler:
   def check(self, name, inputs):
     return len(inputs["x"])
 
-  def run(self, name, inputs):
+  def company(self, name):
+    return self._company
+
+  def may_be_long(self, inputs, max_pieces, max_windows):
+    return False
+
+  def cut(self, name, outputs):
+    return outputs
+
+  def run(self, name, inputs, seconds):
+    self.seconds = seconds
     self.gate.wait(20)
     if (inputs["x"] < 0).any():
       raise RequestError("negative")
@@ -166,3 +178,80 @@ def test_an_event_loop_gets_its_answers(doubler):
   assert one["y"] == [[2]] and four["y"] == [[8]]
   assert isinstance(negative, RequestError) and isinstance(cancelled, asyncio.CancelledError)
   assert batch.close()
+
+
+def held_up(batch, doubler):
+  """A batcher whose only thread is in a run until the gate opens."""
+  doubler.gate.clear()
+  first = batch.submit("s", rows([0]))
+  while not first.running():
+    time.sleep(0.01)
+  return first
+
+
+@pytest.mark.parametrize(
+  ("company", "sizes"),
+  [
+    (Company.ANY, [(1, 1), (3, 4)]),
+    (Company.CUT, [(1, 1), (1, 4), (2, 3)]),
+    (Company.SAME, [(1, 1), (1, 4), (2, 3)]),
+    (Company.ALONE, [(1, 1), (1, 3), (1, 3), (1, 4)]),
+  ],
+)
+def test_ids_are_padded_only_where_no_output_tells(company, sizes):
+  doubler = Doubler(company)
+  batch = batcher(doubler)
+  first = held_up(batch, doubler)
+  futures = [batch.submit("s", rows([1] * n)) for n in (3, 4, 3)]
+  doubler.gate.set()
+  for future in (first, *futures):
+    future.result(20)
+  assert sorted(doubler.sizes) == sizes
+  batch.close()
+
+
+def test_a_row_that_shows_no_token_is_not_padded(doubler):
+  batch = batcher(doubler)
+  first = held_up(batch, doubler)
+  hidden, shown = (
+    batch.submit("s", {**rows([1] * n), "input_mask": np.full([1, n], int(n > 3))}) for n in (3, 5)
+  )
+  doubler.gate.set()
+  assert hidden.result(20)["y"].shape == (1, 3) and shown.result(20)["y"].shape == (1, 5)
+  first.result(20)
+  batch.close()
+
+
+def test_a_run_has_the_time_that_its_requests_have_left(doubler):
+  batch = batcher(doubler, request_seconds=5.0)
+  batch.submit("s", rows([1])).result(20)
+  assert 4 < doubler.seconds <= 5
+  assert asyncio.run(batch.ask("s", rows([1]), 0.5))["y"] == [[2]]
+  assert 0 < doubler.seconds <= 0.5
+  batch.close()
+
+
+def test_what_has_waited_too_long_is_not_run(doubler):
+  batch = batcher(doubler, request_seconds=0.2)
+  first = held_up(batch, doubler)
+  late = batch.submit("s", rows([1]))
+  time.sleep(0.3)
+  doubler.gate.set()
+  with pytest.raises(RequestError, match="waited too long") as raised:
+    late.result(20)
+  assert raised.value.code == "DEADLINE_EXCEEDED" and first.result(20)["y"] == [[0]]
+  assert doubler.sizes == [(1, 1)]
+  batch.close()
+
+
+def test_a_batcher_whose_threads_are_all_held_up_is_stalled(doubler):
+  batch = batcher(doubler)
+  assert batch.stalled_seconds == 0
+  first = held_up(batch, doubler)
+  time.sleep(0.1)
+  assert batch.stalled_seconds >= 0.1
+  doubler.gate.set()
+  first.result(20)
+  while batch.stalled_seconds:
+    time.sleep(0.01)
+  batch.close()

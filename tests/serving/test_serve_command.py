@@ -13,13 +13,17 @@ from bert_tf.serving import locate, server
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
-    (["--port", "-1"], "expected --port from 0 to 65535, found -1"),
-    (["--port", "65536"], "expected --port from 0 to 65535"),
-    (["--grpc_port", "-2"], "expected --grpc_port from -1 to 65535"),
-    (["--poll_seconds", "0"], "expected --poll_seconds of more than 0"),
-    (["--poll_seconds", "nan"], "expected --poll_seconds of more than 0"),
-    (["--batch_timeout_ms", "-1"], "expected --batch_timeout_ms of at least 0"),
-    (["--max_queue", "0"], "expected --max_queue of at least 1"),
+    (["--port", "-1"], "`port`: expected from 0 to 65535, found -1"),
+    (["--port", "65536"], "`port`: expected from 0 to 65535"),
+    (["--grpc_port", "-2"], "`grpc_port`: expected from -1 to 65535"),
+    (["--poll_seconds", "0"], "`poll_seconds`: expected more than 0"),
+    (["--poll_seconds", "nan"], "`poll_seconds`: expected more than 0"),
+    (["--batch_timeout_ms", "-1"], "`batch_timeout_ms`: expected at least 0"),
+    (["--max_queue", "0"], "`max_queue`: expected at least 1"),
+    (["--log_format", "xml"], "`log_format`: expected one of text, json, found 'xml'"),
+    (["--models_config", "x"], "expected DIR or `models_config`, found both"),
+    (["--tls_key", "x"], "expected `tls_certificate` and `tls_key`, found one"),
+    (["--tls_key", "x", "--tls_certificate", "x"], "`tls_certificate`: expected a PEM file"),
   ],
 )
 def test_bad_arguments_are_refused(arguments, message, tmp_path):

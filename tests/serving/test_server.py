@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import importlib
 import json
@@ -10,7 +9,6 @@ import random
 import shutil
 import socket
 import subprocess
-import threading
 import time
 import types
 import urllib.error
@@ -18,6 +16,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+import running_server
 import tensorflow as tf
 
 from bert_tf.errors import UserError
@@ -34,45 +33,13 @@ apis = types.SimpleNamespace(
       "classification_pb2",
       "get_model_metadata_pb2",
       "get_model_status_pb2",
+      "inference_pb2",
       "model_service_pb2_grpc",
       "predict_pb2",
       "prediction_service_pb2_grpc",
     )
   }
 )
-
-
-class Running:
-  """A server on a loop of its own."""
-
-  def __init__(self, options: server.ServerOptions):
-    self.server = server.Server(options)
-    self._stop = None
-    self._started = threading.Event()
-    self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-    self._thread.start()
-    assert self._started.wait(60)
-    self.url = f"http://127.0.0.1:{self.server.port}"
-    self.target = f"127.0.0.1:{self.server.grpc_port}"
-
-  async def _run(self):
-    self._stop = asyncio.Event()
-    self._loop = asyncio.get_running_loop()
-    async with self.server:
-      self._started.set()
-      await self._stop.wait()
-
-  def stop(self):
-    self._loop.call_soon_threadsafe(self._stop.set)
-    self._thread.join(30)
-    assert not self._thread.is_alive()
-
-  def request(self, path: str, body: bytes | None = None) -> tuple[int, dict]:
-    try:
-      with urllib.request.urlopen(self.url + path, body, timeout=30) as response:
-        return response.status, json.loads(response.read())
-    except urllib.error.HTTPError as error:
-      return error.code, json.loads(error.read())
 
 
 PREDICT = "/v1/models/m:predict"
@@ -87,12 +54,9 @@ def model_dir(exports, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def running(model_dir):
-  options = server.ServerOptions(
-    str(model_dir), port=0, grpc_port=0, poll_seconds=0.2, max_body=1 << 16, request_seconds=20
-  )
-  running = Running(options)
-  yield running
-  running.stop()
+  options = {"poll_seconds": 0.2, "max_body": 1 << 16, "request_seconds": 20}
+  with running_server.running(model_dir, **options) as one:
+    yield one
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +153,12 @@ def _tensors(**change):
     ({"instances": []}, "at least one entry"),
     ({"instances": [{"text": "a"}, {}]}, "same inputs"),
     ({"instances": [{"txt": "a"}]}, "expected the inputs text"),
-    ({"instances": [3]}, "expected text as string"),
-    ({"instances": [["a"]]}, "expected text as string"),
-    ({"instances": [{"b64": "!"}]}, "expected text as string"),
+    ({"instances": ["a", 3]}, "expected text as string of rank 1, found 3 in row 1"),
+    ({"instances": [["a"]]}, 'expected text as string of rank 1, found ["a"] in row 0'),
+    (
+      {"instances": [{"b64": "!"}]},
+      'expected text as string of rank 1, found {"b64": "!"} in row 0',
+    ),
     (b'{"instances": ["\\ud800"]}', "expected text as string"),
     ({"instances": ["a"], "signature_name": "x"}, "expected a signature of"),
     ({"instances": ["a"], "signature_name": 3}, "signature_name"),
@@ -200,9 +167,9 @@ def _tensors(**change):
     (_tensors(input_ids=[[5, -1]]), "input_ids must be from 0 to 1199"),
     (_tensors(input_ids=[[5, 1200]]), "input_ids must be from 0 to 1199"),
     (_tensors(input_ids=[[5, 1 << 40]]), "expected input_ids as int32"),
-    (_tensors(input_ids=[[5, 1.5]]), "expected input_ids as int32"),
+    (_tensors(input_ids=[[5, 1.5]]), "found 1.5 in row 0, place 1"),
     (_tensors(input_ids=[[5, True]]), "expected input_ids as int32"),
-    (_tensors(input_ids=[[5], [5, 6]]), "expected input_ids as int32"),
+    (_tensors(input_ids=[[5], [5, 6]]), "found 2 values where others have 1 in row 1"),
     (_tensors(input_ids=[[5]]), "must have the shape of input_ids"),
     (_tensors(input_ids=[5, 6]), "expected input_ids as int32"),
     ({"signature_name": "examples", "inputs": ["\u0000 no example"]}, "Could not parse example"),
@@ -220,11 +187,15 @@ def test_bad_bodies_get_a_reason(running, body, message):
     ("/v1/models/other", None, 404),
     ("/v1/models/m/versions/9", None, 404),
     ("/v1/models/m/versions/9:predict", b"{}", 404),
+    ("/v1/models/m/versions/99999999999999999999", None, 400),
     ("/v1/models/m:classify", b"{}", 400),
+    ("/v1/models/m:nothing", b"{}", 400),
+    ("/v1/models", None, 400),
     ("/v1/models/m/labels/stable", None, 400),
     ("/v1/models/m/labels/stable:predict", b"{}", 400),
     ("/nothing", None, 404),
-    (PREDICT, None, 405),
+    (PREDICT, None, 400),
+    ("/", b"{}", 405),
     (PREDICT, b"x" * (1 << 17), 413),
   ],
 )
@@ -237,11 +208,11 @@ def test_a_body_that_is_not_compressed_as_it_says(running):
   request = urllib.request.Request(running.url + PREDICT, b"{}", {"Content-Encoding": "gzip"})
   with pytest.raises(urllib.error.HTTPError) as raised:
     urllib.request.urlopen(request, timeout=20)
-  assert raised.value.code == 400 and "encoded" in json.loads(raised.value.read())["error"]
+  assert raised.value.code == 400 and "broken data" in json.loads(raised.value.read())["error"]
 
 
 def test_errors_of_the_server_have_the_form_of_all_errors(running, monkeypatch):
-  monkeypatch.setattr(running.server.versions, "batcher", lambda version=None: 1 / 0)
+  monkeypatch.setattr(running.server.models, "get", lambda name: 1 / 0)
   status, answer = running.request(PREDICT, b"{}")
   assert status == 500 and "its log tells more" in answer["error"]
   with grpc.insecure_channel(running.target) as channel:
@@ -280,13 +251,13 @@ def test_bad_grpc_requests(running):
       request = apis.predict_pb2.PredictRequest(model_spec={"name": "m"})
       request.inputs["text"].CopyFrom(tf.make_tensor_proto([1]))
       stub.Predict(request, timeout=20)
-    with pytest.raises(grpc.RpcError, match="this server has no Classify") as raised:
-      stub.Classify(apis.classification_pb2.ClassificationRequest(), timeout=20)
+    with pytest.raises(grpc.RpcError, match="this server has no MultiInference") as raised:
+      stub.MultiInference(apis.inference_pb2.MultiInferenceRequest(), timeout=20)
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_half_sent_bodies_and_killed_clients_do_no_harm(running, reference):
-  head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode()
+  head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode()
   for sent in (b"\x16\x03\x01\x00", b"GET", head, head + b'{"instances": ['):
     with socket.create_connection(("127.0.0.1", running.server.port)) as connection:
       connection.sendall(sent)
@@ -323,7 +294,7 @@ def test_metrics(running):
   with urllib.request.urlopen(running.url + "/metrics", timeout=20) as response:
     text = response.read().decode()
   assert 'bert_tf_requests_total{api="rest",code="200",method="POST"}' in text
-  assert 'bert_tf_batch_rows_count{signature="serving_default"}' in text
+  assert 'bert_tf_batch_rows_count{model="m",signature="serving_default"}' in text
 
 
 def test_the_page_lets_no_other_script_run(running):
@@ -358,7 +329,9 @@ def test_a_newer_version_takes_over_and_a_broken_one_does_not(running, model_dir
   broken.mkdir()
   (broken / "saved_model.pb").write_bytes(b"not a model")
   body = b'{"inputs": {"text": ["a"], "text_pair": ["b"]}}'
-  head = f"POST {PREDICT} HTTP/1.0\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+  head = (
+    f"POST {PREDICT} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+  )
   slow = socket.create_connection(("127.0.0.1", running.server.port), timeout=20)
   slow.sendall(head + body[:5])
   staged = model_dir / "staged"

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("tensorflow_serving", reason="needs the extra serving")
 
-from bert_tf.serving.servable import RequestError
+from bert_tf.serving.errors import RequestError
 from bert_tf.serving.versions import VersionManager
 
 

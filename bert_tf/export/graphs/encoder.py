@@ -50,6 +50,11 @@ class EncoderModule(TextModule):
       "vectors": tf.cast(vectors, tf.float32),
     }
 
+  def widths(self) -> dict[str, dict[str, str]]:
+    """As TextModule, and those of `token_vectors`."""
+    vectors = dict.fromkeys(("tokens", "vectors"), "num_tokens")
+    return {**super().widths(), "token_vectors": vectors}
+
   def signatures(self, pairs: bool = False) -> Signatures:
     """As TextModule, with `serving_default` also as `embed`, and `token_vectors`."""
     signatures = super().signatures(pairs)

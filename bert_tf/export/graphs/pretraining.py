@@ -58,7 +58,7 @@ class PretrainingModule(TextModule):
     is_mask = tf.equal(features["input_ids"], self._mask_id)
     num_masks = tf.reduce_sum(tf.cast(is_mask, tf.int32), axis=1)
     # Stable, so the columns of the masks come first, from left to right.
-    most = tf.reduce_max(tf.concat([num_masks, [1]], axis=0))
+    most = tf.reduce_max(tf.concat([num_masks, [0]], axis=0))
     order = tf.argsort(tf.cast(is_mask, tf.int32), axis=1, direction="DESCENDING", stable=True)
     words = self.predictions(self.compact(features), order[:, :most])["masked_lm_log_probs"]
     # Rows of a padded table stand for no word.
@@ -85,6 +85,11 @@ class PretrainingModule(TextModule):
     with tf.control_dependencies(checks):
       positions = tf.identity(positions)
     return self.predictions(features, positions)
+
+  def widths(self) -> dict[str, dict[str, str]]:
+    """As TextModule, and those of `fill_mask`."""
+    words = dict.fromkeys(("tokens", "probabilities"), "num_masks")
+    return {**super().widths(), "fill_mask": words, "serving_default": words}
 
   def signatures(self, pairs: bool = False) -> Signatures:
     """`fill_mask` (also `serving_default`), `tensors`, `examples`, `tokenize`, `next_sentence`."""

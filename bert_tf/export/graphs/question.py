@@ -243,6 +243,12 @@ class QuestionModule(TextModule):
     begin, end = tf.where(found, begin + before, begin), tf.where(found, found_end, end)
     return found, document.char_places[begin], document.char_places[end - 1] + 1
 
+  def window_counts(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> tf.Tensor:
+    """As TextModule, of a question and its context."""
+    question = tf.minimum(first.row_lengths(), self._max_query_length)
+    longest, stride = self.text.max_seq_length, self._doc_stride
+    return question_context.window_counts(second.row_lengths(), question, longest, stride)
+
   def signatures(self, pairs: bool = False) -> Signatures:
     """`serving_default` on `question` and `context`; `tensors`, `examples`, `tokenize`."""
 

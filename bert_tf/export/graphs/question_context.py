@@ -169,9 +169,7 @@ def cut_windows(
   lengths = piece_splits[1:] - piece_splits[:-1]
   room = max_seq_length - 3 - question_lengths
   stride = tf.minimum(room, doc_stride)
-  # Rounded up; an empty context has no window.
-  counts = 1 + (tf.maximum(lengths - room, 0) + stride - 1) // stride
-  counts = tf.where(lengths > 0, counts, 0)
+  counts = window_counts(lengths, question_lengths, max_seq_length, doc_stride)
   number = tf.ragged.range(counts)
   question = number.value_rowids()
   offset = number.flat_values * tf.gather(stride, question)
@@ -185,6 +183,17 @@ def cut_windows(
     first=tf.gather(question_lengths, question) + 2,
     max_context=_max_context(start, length, piece_splits[-1]),
   )
+
+
+def window_counts(
+  lengths: tf.Tensor, question_lengths: tf.Tensor, max_seq_length: int, doc_stride: int
+) -> tf.Tensor:
+  """How many windows contexts have, int64 [B]; args as of `cut_windows`, `lengths` in pieces."""
+  room = max_seq_length - 3 - question_lengths
+  stride = tf.minimum(room, doc_stride)
+  # Rounded up; an empty context has no window.
+  counts = 1 + (tf.maximum(lengths - room, 0) + stride - 1) // stride
+  return tf.where(lengths > 0, counts, 0)
 
 
 def _max_context(start: tf.Tensor, length: tf.Tensor, num_pieces: tf.Tensor) -> tf.RaggedTensor:

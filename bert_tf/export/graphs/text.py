@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from bert_tf.data.padded_lengths import round_up
+from bert_tf.document_classifier import num_windows
 from bert_tf.export.graphs.frozen_model import FrozenModel
 from bert_tf.export.graphs.text_inputs import SequencePacker, checked_features, parse_examples
 from bert_tf.export.options import TextOptions
@@ -134,13 +135,43 @@ class TextModule(tf.Module):
     return checked_features(parse_examples(examples, length), self.config, self._longest)
 
   def tokenize_signature(self):
-    """What two texts become: the features and `tokens`, string [B, S]."""
+    """What two texts become, and how much of them there is.
+
+    The features and `tokens`, string [B, S]; `num_tokens`, int32 [B], how many of them are no
+    padding; `num_pieces`, int32 [B], pieces of both texts before any is cut off; `num_windows`,
+    int32 [B], how many sequences the encoder reads for them.
+    """
 
     def tokenize(text, text_pair):
-      features = self.features(text, text_pair)
-      return {**features, "tokens": tf.gather(self._tokens, features["input_ids"])}
+      first, second = self.pieces(text), self.pieces(text_pair)
+      features = self.packer(first, second)
+      pieces = first.row_lengths() + second.row_lengths()
+      return {
+        **features,
+        "tokens": tf.gather(self._tokens, features["input_ids"]),
+        "num_tokens": tf.reduce_sum(features["input_mask"], axis=1),
+        "num_pieces": tf.cast(pieces, tf.int32),
+        "num_windows": tf.cast(self.window_counts(first, second), tf.int32),
+      }
 
     return concrete(tokenize, strings("text", "text_pair"))
+
+  def window_counts(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> tf.Tensor:
+    """How many sequences the encoder reads for two texts in pieces, int [B]."""
+    long_text, longest = self.text.long_text, self.text.max_seq_length
+    if not long_text.in_windows:
+      return tf.ones_like(first.row_lengths())
+    pieces = tf.minimum(first.row_lengths(), self.text.most_ids - 2)
+    return num_windows(pieces, longest - 2, long_text.stride(longest))
+
+  def widths(self) -> dict[str, dict[str, str]]:
+    """Signature -> output -> the output that counts how much of its second axis is a row's own.
+
+    Of the others in a batch comes the rest; a server cuts it off. Outputs that are as wide as the
+    ids of a request are not among them.
+    """
+    names = ("input_ids", "input_mask", "segment_ids", "tokens")
+    return {"tokenize": dict.fromkeys(names, "num_tokens")}
 
 
 def _with_a_common_size(places: tf.Tensor) -> tf.Tensor:
@@ -166,6 +197,29 @@ def concrete(function: Callable, specs: Mapping[str, tf.TensorSpec]):
 def strings(*names: str) -> dict[str, tf.TensorSpec]:
   """Inputs that are rows of strings."""
   return {name: tf.TensorSpec([None], tf.string, name=name) for name in names}
+
+
+def of_text_examples(
+  module: TextModule, outputs: Mapping[str, str]
+) -> Callable[..., dict[str, tf.Tensor]]:
+  """The signature of TensorFlow Serving's Classify or Regress.
+
+  Its input is `inputs`, string [B]: serialized tf.Examples with `text` and, where the model does
+  not read documents in windows, if they like, `text_pair`.
+
+  Args:
+    module: what answers.
+    outputs: those that the method wants -> what the module calls them.
+  """
+  features = {"text": tf.io.FixedLenFeature([], tf.string)}
+  if not module.text.long_text.in_windows:
+    features["text_pair"] = tf.io.FixedLenFeature([], tf.string, default_value="")
+
+  def answer(inputs):
+    found = module.answers_to_text(**tf.io.parse_example(inputs, features))
+    return {name: found[own] for name, own in outputs.items()}
+
+  return concrete(answer, strings("inputs"))
 
 
 class ClassifierModule(TextModule):
@@ -201,6 +255,12 @@ class ClassifierModule(TextModule):
       "logits": logits,
     }
 
+  def signatures(self, pairs: bool = False) -> Signatures:
+    """As TextModule, and `classify`: `classes` and `scores` [B, L] of tf.Examples of text."""
+
+    outputs = {"classes": "labels", "scores": "probabilities"}
+    return {**super().signatures(pairs), "classify": of_text_examples(self, outputs)}
+
 
 class MultiLabelModule(ClassifierModule):
   """Any number of labels for every text, each with a probability of its own."""
@@ -226,3 +286,8 @@ class RegressionModule(TextModule):
   def answers(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """`score`, float32 [B]."""
     return {"score": tf.squeeze(self.frozen(dict(features))["logits"], axis=-1)}
+
+  def signatures(self, pairs: bool = False) -> Signatures:
+    """As TextModule, and `regress`: `outputs` [B] of tf.Examples of text."""
+
+    return {**super().signatures(pairs), "regress": of_text_examples(self, {"outputs": "score"})}

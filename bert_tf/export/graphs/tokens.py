@@ -59,7 +59,8 @@ class TokenClassifierModule(TextModule):
       `entities` (their text), `entity_labels`, `starts`, `ends` (exclusive, in characters; -1
       for padding) and `scores` (mean probability of the labels of the entity's words), each
       [B, E] from left to right; `num_entities`, int32 [B]; and for every word `words`,
-      `word_labels`, [B, W]. What is over the longest sequence is not labelled.
+      `word_labels`, [B, W]; `num_words`, int32 [B]. What is over the longest sequence is not
+      labelled.
     """
     text = tf.strings.unicode_transcode(
       text, "UTF-8", "UTF-8", errors="ignore", replace_control_characters=False
@@ -81,9 +82,17 @@ class TokenClassifierModule(TextModule):
     entities = self._entities(text, words, label, score)
     return {
       **entities,
+      "num_words": words.counts(text),
       "words": words.dense(words.texts(text), text, ""),
       "word_labels": words.dense(tf.gather(self._labels, label), text, ""),
     }
+
+  def widths(self) -> dict[str, dict[str, str]]:
+    """As TextModule, and those of entities and words."""
+    entities = ("entities", "entity_labels", "starts", "ends", "scores")
+    words = dict.fromkeys(("words", "word_labels"), "num_words")
+    found = {**dict.fromkeys(entities, "num_entities"), **words}
+    return {**super().widths(), "serving_default": found}
 
   def _first_pieces(self, ids, starts, ends, row, ideograph) -> tf.Tensor:
     """Whether each piece is the first of a word, bool [pieces]."""
@@ -113,16 +122,13 @@ class TokenClassifierModule(TextModule):
     entities = _Groups(tf.gather(begins, place), row, starts, ends)
     scores = tf.math.segment_mean(tf.gather(score, place), entities.group)
     labels = tf.gather(tf.gather(kind, place), entities.first)
-    counts = tf.math.bincount(
-      tf.cast(entities.row, tf.int32), minlength=tf.size(text), maxlength=tf.size(text)
-    )
     return {
       "entities": entities.dense(entities.texts(text), text, ""),
       "entity_labels": entities.dense(labels, text, ""),
       "starts": entities.dense(entities.starts, text, -1),
       "ends": entities.dense(entities.ends, text, -1),
       "scores": entities.dense(scores, text, 0.0),
-      "num_entities": counts,
+      "num_entities": entities.counts(text),
     }
 
 
@@ -140,6 +146,11 @@ class _Groups:
     """The parts of `text`, string [B], that the groups cover."""
     sources = tf.gather(text, self.row)
     return tf.strings.substr(sources, self.starts, self.ends - self.starts, unit="UTF8_CHAR")
+
+  def counts(self, text: tf.Tensor) -> tf.Tensor:
+    """How many groups each text has, int32 [B]."""
+    rows = tf.size(text)
+    return tf.math.bincount(tf.cast(self.row, tf.int32), minlength=rows, maxlength=rows)
 
   def dense(self, values: tf.Tensor, text: tf.Tensor, padding) -> tf.Tensor:
     """Values of the groups by text, [B, most groups of a text]."""

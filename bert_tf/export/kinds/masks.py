@@ -60,7 +60,7 @@ class Masks(Kind):
 
     text = plan.text
     first, second = samples.columns()
-    features = python_pipeline.features(list(first), list(second), text, masks=True)
+    features, counts = python_pipeline.shown(list(first), list(second), text, masks=True)
     positions = np.tile(np.array([[1, 0, 1]], np.int32), [len(first), 1])
     outputs = samples.run(model, {**features, "masked_lm_positions": positions})
     words = tf.nn.log_softmax(outputs["masked_lm_logits"]).numpy()
@@ -79,7 +79,7 @@ class Masks(Kind):
       "fill_mask": masked,
       "tensors": (with_positions, raw),
       "examples": ({"examples": python_pipeline.examples(with_positions)}, raw),
-      "tokenize": (two, features),
+      "tokenize": (two, {**features, **counts}),
     }
 
 

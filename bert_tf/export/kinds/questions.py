@@ -112,6 +112,10 @@ class Questions(Kind):
     found = samples.of_texts(answers, plan.text, pairs=False)
     del found["pairs"]
     options = QuestionOptions.of(plan.about.settings)
+    asked, shown = found["tokenize"]
+    pairs = zip(*samples.columns(), strict=True)
+    windows = [len(_windows(plan.text, pair, options)[1]) for pair in pairs]
+    found["tokenize"] = asked, {**shown, "num_windows": np.array(windows, np.int32)}
     predictions = [answer(answers, plan.text, pair, options) for pair in _SAMPLES]
     questions, contexts = (np.array(column, object) for column in zip(*_SAMPLES, strict=True))
     expected = {
@@ -142,21 +146,30 @@ def answer(
     question_and_context: the two texts.
     options: how the context is cut and spans are chosen.
   """
+  from bert_tf.tasks.squad.predictions import AnswerFinder, WindowLogits
+  from bert_tf.tokenization import FullTokenizer
+
+  logits = []
+  example, windows = _windows(text, question_and_context, options)
+  for window in windows:
+    width = text.max_seq_length if text.static_length else window.num_tokens
+    record = window.to_record(width)
+    names = ("input_ids", "input_mask", "segment_ids")
+    outputs = run({name: np.array([record[name]], np.int32) for name in names})
+    logits.append(WindowLogits(window, outputs["start_logits"][0], outputs["end_logits"][0]))
+  tokenizer = FullTokenizer(text.tokens, settings=text.tokenizer)
+  return AnswerFinder(tokenizer, options.prediction).predict(example, logits)
+
+
+def _windows(text: TextOptions, question_and_context: tuple[str, str], options: QuestionOptions):
+  """The example of a question, and the windows of its context, as run_squad.py makes them."""
   from bert_tf.tasks.squad.contexts import Context
   from bert_tf.tasks.squad.examples import question_about
   from bert_tf.tasks.squad.features import convert_examples_to_features
-  from bert_tf.tasks.squad.predictions import AnswerFinder, WindowLogits
   from bert_tf.tokenization import FullTokenizer
 
   tokenizer = FullTokenizer(text.tokens, settings=text.tokenizer)
   question, context = question_and_context
   example = question_about("q", question, Context(context, options.prediction.answer_offsets))
   lengths = text.max_seq_length, options.doc_stride, options.max_query_length
-  logits = []
-  for window in convert_examples_to_features([example], tokenizer, *lengths, False):
-    width = text.max_seq_length if text.static_length else window.num_tokens
-    record = window.to_record(width)
-    names = ("input_ids", "input_mask", "segment_ids")
-    outputs = run({name: np.array([record[name]], np.int32) for name in names})
-    logits.append(WindowLogits(window, outputs["start_logits"][0], outputs["end_logits"][0]))
-  return AnswerFinder(tokenizer, options.prediction).predict(example, logits)
+  return example, list(convert_examples_to_features([example], tokenizer, *lengths, False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,9 @@ class _Sequences(Kind):
 
   takes_pairs = True
   module: ClassVar[str]
+  method = "classify"
+  # Output of that signature -> the output of the others that it is.
+  method_outputs: ClassVar[Mapping[str, str]] = {"scores": "probabilities"}
 
   def check(self, plan: GraphPlan) -> None:
     """See `Kind`."""
@@ -57,15 +61,18 @@ class _Sequences(Kind):
 
   def samples(self, model: keras.Model, graph: TextModule, plan: GraphPlan) -> Samples:
     """See `Kind`."""
-    from bert_tf.export import samples
+    from bert_tf.export import python_pipeline, samples
 
     def answers(features: Arrays) -> dict[str, np.ndarray]:
       return self._answers(samples.run(model, features)["logits"].numpy(), plan)
 
     found = samples.of_texts(answers, plan.text, bool(plan.about.pairs))
+    texts, outputs = found["pairs"]
     if plan.text.long_text.in_windows:
       del found["pairs"]
-    return found
+      texts, outputs = found["serving_default"]
+    wanted = {name: outputs[of] for name, of in self.method_outputs.items()}
+    return {**found, self.method: ({"inputs": python_pipeline.text_examples(texts)}, wanted)}
 
   def _answers(self, logits: np.ndarray, plan: GraphPlan) -> dict[str, np.ndarray]:
     raise NotImplementedError
@@ -110,6 +117,8 @@ class Regression(_Sequences):
 
   does = "gives every text, or pair of texts, a number"
   module = "RegressionModule"
+  method = "regress"
+  method_outputs: ClassVar[Mapping[str, str]] = {"outputs": "score"}
 
   def _answers(self, logits: np.ndarray, plan: GraphPlan) -> dict[str, np.ndarray]:
     return {"score": logits[:, 0]}
