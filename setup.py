@@ -75,7 +75,11 @@ setup(
   },
   python_requires=">=3.10,<3.14",
   packages=find_packages(include=["bert_tf", "bert_tf.*"]),
-  package_data={"bert_tf": ["py.typed"], "bert_tf.serving": ["page.html", "favicon.svg"]},
+  package_data={
+    "bert_tf": ["py.typed"],
+    "bert_tf.export": ["serving_files/*"],
+    "bert_tf.serving": ["page.html", "favicon.svg"],
+  },
   entry_points={"console_scripts": ["bert-tf = bert_tf.__main__:console"]},
   install_requires=[
     "tensorflow>=2.20,<2.22",

@@ -2,10 +2,11 @@
 
   python benchmarks/serving.py load      # 64 clients for 60 s, batching on and off
   python benchmarks/serving.py fuzz      # 10,000 malformed requests
+  python benchmarks/serving.py abuse     # long texts, idle clients, hang-ups, bombs, new versions
   python benchmarks/serving.py lite      # LiteRT files against the float model
 
-The model of `load` and `fuzz` is a BERT-mini (4 layers, hidden 256) with random weights: what is
-measured is the server. Texts are SST-2's from BERT_TF_DATA, or lines of the tests' corpus. `load`
+The model of `load`, `fuzz` and `abuse` is a BERT-mini (4 layers, hidden 256) with random weights:
+what is measured is the server. Texts are SST-2's from BERT_TF_DATA, or lines of the tests' corpus. `load`
 compares every answer with the one that the model gave to the same text alone. Figures are printed
 and written as JSON (--output).
 """
@@ -22,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def main() -> None:
   """Runs one benchmark."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("what", choices=["load", "fuzz", "lite"])
+  parser.add_argument("what", choices=["load", "fuzz", "abuse", "lite"])
   parser.add_argument("--clients", type=int, default=64)
   parser.add_argument("--seconds", type=float, default=60)
   parser.add_argument("--warmup", type=float, default=60, help="seconds before those")
@@ -37,11 +38,12 @@ def main() -> None:
   parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
   parser.add_argument("--output", help="JSON file for the result")
   args = parser.parse_args()
+  from serving_abuse import abuse
   from serving_fuzz import fuzz
   from serving_lite import lite
   from serving_load import load
 
-  result = {"load": load, "fuzz": fuzz, "lite": lite}[args.what](args)
+  result = {"load": load, "fuzz": fuzz, "abuse": abuse, "lite": lite}[args.what](args)
   if args.output:
     from bert_tf.files import atomic_writer
 

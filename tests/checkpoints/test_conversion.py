@@ -168,7 +168,7 @@ def test_files_that_cannot_all_be_moved_are_moved_back(config, directory_of, tmp
     replace(old, new)
 
   monkeypatch.setattr(conversion.os, "replace", fail)
-  with pytest.raises(UserError, match="cannot write .*: No space left on device; give"):
+  with pytest.raises(UserError, match=r"cannot write .*: No space left on device; give"):
     checkpoints.convert(source, str(tmp_path / "out"), "tf1")
   assert os.listdir(tmp_path / "out") == []
 

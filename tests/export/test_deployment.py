@@ -21,10 +21,10 @@ def test_files_name_the_model(tmp_path, directory, name, dns_name):
   deployment.write(str(tmp_path / directory))
   files = {path.name: path.read_text() for path in (tmp_path / directory / "serving").iterdir()}
   assert sorted(files) == [
-    "batching.config", "docker-compose.yml", "kubernetes.yaml", "models.config",
-    "monitoring.config",
+    "Dockerfile", "alerts.yml", "batching.config", "dashboard.json", "docker-compose.yml",
+    "kubernetes.yaml", "models.config", "monitoring.config", "prometheus.yml",
   ]  # fmt: skip
-  assert "@" not in "".join(files.values())
+  assert not re.search("@[A-Z_]+@", "".join(files.values()))
   assert f'base_path: "/models/{name}"' in files["models.config"]
   assert f'  name: "{dns_name}"\n' in files["kubernetes.yaml"]
   # Ports are opened to this machine alone.
@@ -51,12 +51,12 @@ def test_names_that_yaml_takes_for_something_else(tmp_path, directory):
   documents = list(yaml.safe_load_all((serving / "kubernetes.yaml").read_text()))
   names = {document["metadata"]["name"] for document in documents}
   names |= set(yaml.safe_load((serving / "docker-compose.yml").read_text())["services"])
-  names.add(documents[0]["spec"]["template"]["metadata"]["labels"]["app"])
+  [deployed] = (document for document in documents if document["kind"] == "Deployment")
+  names.add(deployed["spec"]["template"]["metadata"]["labels"]["app"])
   assert names == {directory if directory.isalpha() else f"bert-{directory}"}
 
 
 def test_edited_files_stay_and_are_named(tmp_path, caplog):
-  caplog.set_level("INFO")
   deployment.write(str(tmp_path / "m"))
   deployment.write(str(tmp_path / "m"))
   assert "left as they are" not in caplog.text
