@@ -182,7 +182,7 @@ class RestApi:
       "task": servable.facts.get("task", "unknown"),
       "facts": {
         fact: servable.facts[fact]
-        for fact in ("max_seq_length", "doc_stride", "max_query_length", "pairs")
+        for fact in ("max_seq_length", "doc_stride", "long_text", "pairs")
         if fact in servable.facts
       },
       "signatures": {
