@@ -6,9 +6,9 @@
   python benchmarks/serving.py lite      # LiteRT files against the float model
 
 The model of `load`, `fuzz` and `abuse` is a BERT-mini (4 layers, hidden 256) with random weights:
-what is measured is the server. Texts are SST-2's from BERT_TF_DATA, or lines of the tests' corpus. `load`
-compares every answer with the one that the model gave to the same text alone. Figures are printed
-and written as JSON (--output).
+what is measured is the server. Texts are SST-2's from BERT_TF_DATA, or lines of the tests' corpus.
+`load` and `abuse` compare every answer with the one that the model gave to the same text alone.
+Figures are printed and written as JSON (--output).
 """
 
 from __future__ import annotations
