@@ -17,8 +17,8 @@ out=${BERT_OUT:?a directory that all nodes see}
 
 # The tasks save themselves on SIGTERM; the job then queues again and goes on from there.
 requeue() {
-  kill -TERM "$tasks" 2>/dev/null || true
-  wait "$tasks" || true
+  jobs -p | xargs -r kill -TERM
+  wait || true
   scontrol requeue "$SLURM_JOB_ID"
   exit 0
 }
@@ -34,5 +34,4 @@ srun --kill-on-bad-exit=1 bert-tf pretrain \
   --dtype=bfloat16 \
   --distribution_strategy=multi_worker_mirrored \
   --cluster_resolver=slurm &
-tasks=$!
-wait "$tasks"
+wait $!
