@@ -33,7 +33,8 @@ async def read(request: web.BaseRequest, most: int) -> bytes:
   """The body of a request, unpacked.
 
   Raises:
-    HttpError: it is longer than `most` bytes, packed or unpacked, or packed in an unknown way.
+    HttpError: it is longer than `most` bytes, packed or unpacked, or packed in an unknown way, or
+      its client expects what no server does.
     RequestError: it is not packed as its headers say.
   """
   packing = request.headers.get("Content-Encoding", "identity").strip().lower()
@@ -41,6 +42,7 @@ async def read(request: web.BaseRequest, most: int) -> bytes:
     raise HttpError(415, f"expected Content-Encoding gzip or none, found {packing[:40]!r}")
   if (request.content_length or 0) > most:
     raise _too_long(most)
+  await _encourage(request)
   body = bytearray()
   unpacker = _Unpacker(most) if packing in _PACKED else None
   while chunk := await request.content.readany():
@@ -50,6 +52,17 @@ async def read(request: web.BaseRequest, most: int) -> bytes:
   if unpacker:
     unpacker.finish()
   return bytes(body)
+
+
+async def _encourage(request: web.BaseRequest) -> None:
+  """Tells a client that waits for it, as curl does with a long body, to send it."""
+  expected = request.headers.get("Expect")
+  if expected is None:
+    return
+  if expected.lower() != "100-continue":
+    raise HttpError(417, f"expected Expect: 100-continue or none, found {expected[:40]!r}")
+  await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+  request.writer.output_size = 0  # The answer is still to come.
 
 
 def _too_long(most: int) -> HttpError:

@@ -26,6 +26,7 @@ pytest.importorskip("tensorflow_serving.apis", reason="needs the extra serving")
 
 import grpc
 
+from bert_tf.serving import connections
 from bert_tf.serving.connections import Phase
 from bert_tf.serving.errors import RequestError
 
@@ -267,6 +268,45 @@ def test_a_bomb_is_unpacked_no_further_than_a_body_may_be_long(running):
   response = ask(running, packed, Content_Encoding="gzip")
   assert response.status == 413 and "at most 1048576 bytes" in json.loads(response.read())["error"]
   assert response.getheader("Connection") == "close" and time.monotonic() - started < 2
+
+
+def test_a_client_that_waits_to_be_told_is_told(running):
+  body = question("a")
+  head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+  with connect(running) as connection:
+    connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+    assert connection.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(body)
+    assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 OK\r\n")
+  with connect(running) as connection:
+    connection.sendall(f"{head}Expect: tea\r\n\r\n".encode())
+    assert b" 417 " in connection.recv(1 << 16)
+
+
+def test_connections_of_grpc_that_do_not_speak_are_closed(running):
+  with socket.create_connection(("127.0.0.1", running.server.grpc_port), timeout=20) as one:
+    assert closed_after(one) < 5
+
+
+@pytest.mark.parametrize(("files", "most"), [(300, 200), (100, 8), (1 << 20, 1000)])
+def test_connections_leave_files_for_others(monkeypatch, files, most):
+  monkeypatch.setattr(connections.resource, "getrlimit", lambda which: (files, files))
+  assert connections.ConnectionLimits().count() == most
+  assert connections.ConnectionLimits(most=7).count() == 7
+
+
+@pytest.mark.parametrize(
+  ("code", "status"),
+  [("RESOURCE_EXHAUSTED", 429), ("UNAVAILABLE", 503), ("INTERNAL", 500), ("ABORTED", 409)],
+)
+def test_statuses_are_those_of_tensorflow_serving(running, monkeypatch, code, status):
+  servable = running.server.models.get("m").batcher().servable
+
+  def refuse(*unused):
+    raise RequestError("no", code)
+
+  monkeypatch.setattr(servable, "run", refuse)
+  assert running.request(PREDICT, question("a")) == (status, {"error": "no"})
 
 
 @pytest.mark.parametrize("packing", ["gzip", "deflate"])
