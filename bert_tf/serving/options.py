@@ -45,7 +45,7 @@ class ServerOptions:
   max_queue: int = _flag(1024, "most rows that wait; further requests are refused", 1)
   max_body: int = _flag(_MIB, "most bytes of a request", 1)
   max_pieces: int = _flag(1 << 16, "most word pieces of the texts of a request", 1)
-  max_windows: int = _flag(256, "most windows of the contexts of a request", 1)
+  max_windows: int = _flag(256, "most windows that the texts of a request are read in", 1)
   request_seconds: float = _flag(60.0, "longest time for a request; then its run is stopped", 0.001)
   max_connections: int = _flag(
     0, "most HTTP connections; 0: as many as there may be files, but 100, and at most 1000", 0

@@ -161,8 +161,8 @@ class TextModule(tf.Module):
     long_text, longest = self.text.long_text, self.text.max_seq_length
     if not long_text.in_windows:
       return tf.ones_like(first.row_lengths())
-    pieces = tf.minimum(first.row_lengths(), self.text.most_ids - 2)
-    return num_windows(pieces, longest - 2, long_text.stride(longest))
+    num_tokens = tf.reduce_sum(self.packer(first, second)["input_mask"], axis=1)
+    return num_windows(num_tokens - 2, longest - 2, long_text.stride(longest))
 
   def widths(self) -> dict[str, dict[str, str]]:
     """Signature -> output -> the output that counts how much of its second axis is a row's own.
