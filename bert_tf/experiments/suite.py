@@ -17,6 +17,7 @@ from bert_tf.experiments import report, seeds
 from bert_tf.experiments.driver import Driver
 from bert_tf.experiments.plan import FINISHED, Result, Run, name_of, without
 from bert_tf.files import atomic_writer
+from bert_tf.processes import show_command
 from bert_tf.tasks.benchmarks import data_check
 from bert_tf.tasks.benchmarks.contract import Benchmark, BenchmarkTask
 
@@ -87,6 +88,13 @@ class Suite:
   def runs(self) -> list[Run]:
     """Trainings and their scores; predictions follow from which is best."""
     return [run for runs in self._runs.values() for run in runs]
+
+  def commands(self) -> list[str]:
+    """The command lines of `runs`, as a shell takes them."""
+    return [
+      show_command(["bert-tf", run.script, *run.flags, f"--output_dir={self._output_dir(run)}"])
+      for run in self.runs
+    ]
 
   def do(self) -> dict[str, Any]:
     """Does all runs, and writes tables, a picture and the submission.

@@ -105,7 +105,7 @@ def run(
     make_data: see `FineTuning`.
     static_length: whether an export pads to the longest sequence.
   """
-  if FLAGS.seeds > 1:
+  if FLAGS.seeds > 1 and not FLAGS.dry_run:  # That of one seed says all there is to say.
     seeds.start(_program(), script_flags.said(), FLAGS.seeds)
     return
   logging.set_verbosity(logging.INFO)

@@ -34,6 +34,10 @@ def check(script: str, words: Sequence[str], command: str) -> tuple[str, ...]:
     raise UserError(f"expected a script of {', '.join(FINE_TUNING)}, found {script!r}")
   module = importlib.import_module(f"bert_tf.scripts.{script}")
   command_line.parse(module, [command, *words])
+  if FLAGS.dry_run:
+    raise UserError(
+      f"`dry_run`: expected none, as runs without training have no scores; give it to {script}"
+    )
   return said()
 
 

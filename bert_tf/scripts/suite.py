@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--no_predict", action="store_true", help="only score, predict no test set")
   parser.add_argument(
+    "--dry_run", action="store_true", help="only look at the data, and show the runs"
+  )
+  parser.add_argument(
     "--validate", metavar="PATH", help="only check a submission, a directory or a zip"
   )
 
@@ -69,4 +72,8 @@ def run(args: argparse.Namespace) -> None:
     args.intermediate,
     not args.no_predict,
   )
-  suite.Suite(options).do()
+  made = suite.Suite(options)
+  if args.dry_run:
+    print("\n".join(made.commands()))
+  else:
+    made.do()

@@ -20,7 +20,7 @@ def glue(tmp_path, *names):
   """Empty of examples, but with all files of the tasks."""
   for name in names:
     for path in GLUE.task(name).paths(str(tmp_path)).values():
-      pathlib.Path(path).parent.mkdir(exist_ok=True)
+      pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
       pathlib.Path(path).write_text("index\n")
   return str(tmp_path)
 
@@ -48,6 +48,45 @@ def test_what_is_planned(tmp_path):
   assert mismatched.needs == ("mnli.seed-12346",)
   assert "--do_train" not in mismatched.flags
   assert mismatched.flags[-1] == "--init_checkpoint=out/runs/mnli.seed-12346"
+
+
+def test_a_dry_run_shows_commands_and_does_nothing(tmp_path, capsys):
+  data = glue(tmp_path / "glue", "rte")
+  words = ["suite", "glue", f"--data_dir={data}", f"--output_dir={tmp_path / 'out'}", "--tasks=rte"]
+  shown = subprocess.run(
+    [sys.executable, "-m", "bert_tf", *words, "--dry_run", "--learning_rate=2e-5"],
+    capture_output=True, text=True, check=True,
+  ).stdout  # fmt: skip
+  assert shown.startswith("$ bert-tf run_classifier") and "--learning_rate=2e-05" in shown
+  assert not (tmp_path / "out").exists()
+
+
+WRONG_COMMANDS = [
+  (["seeds", "run_classifier", "--task_name=rte", "--output_dir=x", "--do_train"], "--do_eval: ex"),
+  (["seeds", "run_classifier", "--task_name=rte", "--output_dir=x", "--dry_run"], "--dry_run: exp"),
+  (["seeds", "run_pretraining"], "expected a script of run_classifier, run_ner, run_squad"),
+  (["seeds", "run_ner", "--seeds=0"], "--seeds: expected at least 1, found 0"),
+  (["search", "run_ner", "--output_dir=x", "--do_train", "--do_eval"], "expected values to try"),
+  (["search", "run_classifier", "--task_name=rte", "--output_dir=x", "--do_train", "--do_eval",
+    "--values=learning_rat=1"], "expected a flag that can be searched, found 'learning_rat'"),
+  (["search", "run_classifier", "--task_name=rte", "--output_dir=x", "--do_train", "--do_eval",
+    "--values=train_batch_size=0,8"], "--train_batch_size: expected at least 1, found 0"),
+  (["suite", "glue", "--data_dir=x"], "expected --output_dir, found none"),
+  (["suite", "glue", "--data_dir=x", "--output_dir=y", "--do_eval"], "--do_eval: expected none"),
+  (["suite", "glue", "--data_dir=x", "--output_dir=y", "--bad=1"], "Unknown command line flag"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG_COMMANDS)
+def test_wrong_commands_are_one_line(tmp_path, words, message):
+  result = subprocess.run(
+    [sys.executable, "-m", "bert_tf", *words],
+    capture_output=True, text=True, cwd=tmp_path, check=False,
+  )  # fmt: skip
+  assert result.returncode == 1
+  assert result.stderr.startswith("error: ") and message in result.stderr
+  assert len(result.stderr.splitlines()) == 1
+  assert not list(tmp_path.iterdir())
 
 
 def test_intermediate_weights_are_those_of_the_same_seed(tmp_path):
