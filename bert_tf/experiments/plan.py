@@ -145,7 +145,8 @@ class Records:
 
 
 def _essence(run: Run) -> tuple[str, ...]:
-  return run.script, *run.flags
+  """What decides the result; a script may be named by its file, and from elsewhere."""
+  return stem(run.script), *run.flags
 
 
 def _difference(before: Run, now: Run) -> str:
@@ -162,6 +163,11 @@ def _run(values: dict[str, Any]) -> Run:
 
 def _result(values: dict[str, Any]) -> Result:
   return Result(**{**values, "flags": tuple(values["flags"])})
+
+
+def stem(script: str) -> str:
+  """The name of a script that may be given as a file."""
+  return os.path.basename(script).removesuffix(".py")
 
 
 def without(flags: Sequence[str], *names: str) -> tuple[str, ...]:

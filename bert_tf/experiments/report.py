@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bert_tf.experiments import statistics
-from bert_tf.experiments.plan import FAILED, Result, Run
+from bert_tf.experiments.plan import FAILED, Result, Run, stem
 from bert_tf.files import atomic_writer
 
 TABLE_FILE, SUMMARY_FILE, PICTURE_FILE = "summary.txt", "summary.json", "scores.png"
@@ -81,12 +81,8 @@ def groups_of(runs: Sequence[Run], results: Sequence[Result]) -> dict[str, dict[
   groups: dict[str, list[Result]] = {}
   for run in runs:
     if run.name in by_name:
-      groups.setdefault(run.group or _stem(run.script), []).append(by_name[run.name])
+      groups.setdefault(run.group or stem(run.script), []).append(by_name[run.name])
   return {group: numbers_of(members) for group, members in groups.items()}
-
-
-def _stem(script: str) -> str:
-  return os.path.basename(script).removesuffix(".py")
 
 
 def of_seeds(output_dir: str, runs: Sequence[Run], results: Sequence[Result]) -> str:

@@ -17,7 +17,7 @@ _LAYER = re.compile(r"bert/encoder/layer_(\d+)/")
 
 
 def load(model: keras.Model, options: TrainingOptions, allow_missing: Iterable[str]) -> None:
-  """Reads the initial checkpoint into a model that was just made.
+  """Reads the initial checkpoint, if there is one, into a model that was just made.
 
   Args:
     model: at its random weights.
@@ -27,6 +27,11 @@ def load(model: keras.Model, options: TrainingOptions, allow_missing: Iterable[s
   Raises:
     UserError: the model has fewer layers, or as `checkpoints.load`.
   """
+  if not options.init_checkpoint:
+    logging.info("Starting from random weights")
+    if options.reinit_layers:
+      logging.warning("`reinit_layers`: all layers start at random, without `init_checkpoint`")
+    return
   kept = _top_layers(model, options.reinit_layers)
   report = checkpoints.load(model, options.init_checkpoint, allow_missing)
   logging.info("Starting from the weights of %s", report)

@@ -180,10 +180,7 @@ class _Training:
       if options.init_checkpoint:
         logging.info("`init_checkpoint` is not read again")
       return True
-    if options.init_checkpoint:
-      initial_weights.load(self._model, options, self._task.allow_missing)
-    else:
-      logging.info("Starting from random weights")
+    initial_weights.load(self._model, options, self._task.allow_missing)
     return False
 
   def _nothing_left(self, step: int) -> bool:

@@ -97,6 +97,13 @@ def test_other_flags_are_refused_once_a_run_is_done(script, tmp_path):
   assert times_done(tmp_path, "a") == 1
 
 
+def test_a_script_may_be_named_from_elsewhere(script, tmp_path, monkeypatch):
+  (first,) = do(tmp_path, [run(script, "a")])
+  monkeypatch.chdir(tmp_path)
+  assert do(tmp_path, [run("script.py", "a")]) == [first]
+  assert times_done(tmp_path, "a") == 1
+
+
 def test_a_failed_run_stops_only_what_needs_it_and_is_tried_again(script, tmp_path):
   needed = tmp_path / "needed"
   runs = [

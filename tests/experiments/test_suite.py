@@ -188,3 +188,25 @@ def test_a_suite_from_end_to_end(golden, tmp_path):
   second = subprocess.run(command, capture_output=True, text=True, check=True)
   assert (out / "results.jsonl").read_text() == written
   assert second.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+
+
+@pytest.mark.long
+def test_seeds_of_a_script_and_the_best_exported(root, golden, tmp_path):
+  write_data(tmp_path / "glue")
+  command = [
+    sys.executable, str(root / "run_classifier.py"), "--task_name=RTE", "--do_train", "--do_eval",
+    f"--data_dir={tmp_path / 'glue' / 'RTE'}", f"--output_dir={tmp_path / 'out'}", "--seeds=2",
+    f"--bert_config_file={golden / 'bert_config.json'}", f"--vocab_file={golden / 'vocab.txt'}",
+    "--max_seq_length=16", "--train_batch_size=4", "--num_train_epochs=1", "--reinit_layers=1",
+    f"--init_checkpoint={golden / 'tiny_heads_ckpt' / 'model.ckpt'}",
+    f"--export_dir={tmp_path / 'export'}",
+  ]  # fmt: skip
+  result = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert result.returncode == 0, result.stderr
+  lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+  scores = {line["name"]: line["score"] for line in map(json.loads, lines)}
+  assert list(scores) == ["seed-12345", "seed-12346"]
+  best = max(scores, key=scores.__getitem__)
+  assert f"{best}, the best, is exported to" in result.stdout
+  assert list((tmp_path / "export").rglob("saved_model.pb"))
+  assert not list((tmp_path / "out" / "runs" / best).rglob("saved_model.pb"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from runs import GOLDEN, finish, golden_config, in_process, train, weights_of, write_records
@@ -47,6 +49,15 @@ def test_more_layers_than_there_are_is_refused():
   layers = golden_config("tiny").num_hidden_layers
   with pytest.raises(UserError, match=f"`reinit_layers`: expected at most the {layers} layers"):
     initial_weights.load(ClassifierModel(golden_config("tiny"), 3), options(layers + 1), HEADS)
+
+
+def test_without_a_checkpoint_it_is_said_that_all_layers_are_random(caplog):
+  model = ClassifierModel(golden_config("tiny"), 3)
+  before = values(model)
+  initial_weights.load(model, dataclasses.replace(options(1), init_checkpoint=None), HEADS)
+  assert "all layers start at random, without `init_checkpoint`" in caplog.text
+  for name, value in values(model).items():
+    np.testing.assert_array_equal(value, before[name])
 
 
 def test_a_start_that_stops_on_the_way_goes_on_as_if_it_had_not(tmp_path):
