@@ -13,6 +13,7 @@ import pytest
 from bert_tf import UserError
 from bert_tf.experiments import suite
 from bert_tf.experiments.plan import Run
+from bert_tf.tasks.benchmarks.clue import CLUE
 from bert_tf.tasks.benchmarks.glue import GLUE
 
 
@@ -87,6 +88,17 @@ def test_wrong_commands_are_one_line(tmp_path, words, message):
   assert result.stderr.startswith("error: ") and message in result.stderr
   assert len(result.stderr.splitlines()) == 1
   assert not list(tmp_path.iterdir())
+
+
+def test_flags_of_a_task_give_way_to_the_users_own(tmp_path):
+  csl = CLUE.task("csl")
+  for path in csl.paths(str(tmp_path)).values():
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(path).write_text("{}\n")
+  options = suite.SuiteOptions(CLUE, str(tmp_path), "out", ("--learning_rate=2e-05",), ("csl",))
+  (run,) = suite.Suite(options).runs
+  assert csl.flags["train_batch_size"] == 4 and "--train_batch_size=4" in run.flags
+  assert [word for word in run.flags if "learning_rate" in word] == ["--learning_rate=2e-05"]
 
 
 def test_intermediate_weights_are_those_of_the_same_seed(tmp_path):
