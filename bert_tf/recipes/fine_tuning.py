@@ -25,7 +25,13 @@ _GLUE_TEST = {
   "rte": "accuracy 66.4",
 }
 # BERT-base, test set: the README of CLUE.
-_CLUE_TEST = {"iflytek": "accuracy 60.29", "csl": "accuracy 80.36"}
+_CLUE_TEST = {
+  "afqmc": "accuracy 73.70",
+  "tnews": "accuracy 56.58",
+  "iflytek": "accuracy 60.29",
+  "cmnli": "accuracy 79.69",
+  "csl": "accuracy 80.36",
+}
 
 
 def _classifier(
