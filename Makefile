@@ -19,7 +19,9 @@ ifneq ($(shell $(BIN)/python -c "$(SUPPORTED)" 2>/dev/null && echo works),works)
 $(shell rm -f $(VENV)/installed $(VENV)/installed-test $(VENV)/installed-docs)
 endif
 # tf-models-official, which some tests compare with, has no release for Python 3.13.
-MODEL_GARDEN = $(shell $(BIN)/python -c "import sys; print(',model_garden' * (sys.version_info < (3, 13)))")
+# Asked when the environment is there: make expands a recipe before it runs the first line of it.
+EXTRAS_OF_TESTS := test,serving,litert,search,chinese
+MODEL_GARDEN := import sys; print(',model-garden' * (sys.version_info < (3, 13)), end='')
 SAY_HOW_TO_ACTIVATE = echo; echo "Installed. For the commands of the README in this shell:"; \
   echo "  source $(BIN)/activate"; echo
 
@@ -75,7 +77,8 @@ $(VENV)/installed: setup.py constraints.txt
 
 $(VENV)/installed-test: setup.py constraints.txt
 	$(call environment,$(VENV))
-	$(BIN)/pip install -q -c constraints.txt -e ".[test,serving$(MODEL_GARDEN)]"
+	$(BIN)/pip install -q -c constraints.txt \
+	  -e ".[$(EXTRAS_OF_TESTS)$$($(BIN)/python -c "$(MODEL_GARDEN)")]"
 	touch $(VENV)/installed $@
 	@$(SAY_HOW_TO_ACTIVATE)
 

@@ -17,7 +17,8 @@ EXTRAS = {
   "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
   "litert": ["ai-edge-litert>=2.0"],
   # Compared with by tests and benchmarks only; it has no release for TensorFlow 2.21.
-  "model_garden": ["tf-models-official>=2.20,<2.21", "tensorflow<2.21"],
+  # (Extras have hyphens: older releases of pip do not find one with an underscore.)
+  "model-garden": ["tf-models-official>=2.20,<2.21", "tensorflow<2.21"],
   "search": ["optuna>=4,<5"],
   "serving": [
     "aiohttp>=3.9",

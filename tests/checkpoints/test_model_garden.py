@@ -10,7 +10,7 @@ from bert_tf import checkpoints, heads
 from bert_tf.errors import UserError
 from bert_tf.modeling import BertModel
 
-pytest.importorskip("official.nlp.modeling", reason="needs the extra model_garden")
+pytest.importorskip("official.nlp.modeling", reason="needs the extra model-garden")
 from official.nlp.modeling import layers, models, networks
 
 

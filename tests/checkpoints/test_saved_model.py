@@ -69,7 +69,7 @@ def test_ours_in_bfloat16(config, randomise, weights_of, tmp_path):
 @pytest.mark.parametrize("with_mlm", [pytest.param(False, marks=pytest.mark.long), True])
 def test_export_of_model_garden(config, features, randomise, tmp_path, with_mlm):
   """Made by the function that made TF-Hub's `bert_en_uncased_L-12_H-768_A-12/4`."""
-  pytest.importorskip("official.nlp.tools.export_tfhub_lib", reason="needs the extra model_garden")
+  pytest.importorskip("official.nlp.tools.export_tfhub_lib", reason="needs the extra model-garden")
   from official.legacy.bert import configs
   from official.nlp.tools import export_tfhub_lib
 
@@ -107,7 +107,7 @@ def test_export_of_model_garden(config, features, randomise, tmp_path, with_mlm)
 
 
 def test_an_encoder_of_model_garden_saved_by_itself(config, randomise, tmp_path):
-  pytest.importorskip("official.nlp.modeling", reason="needs the extra model_garden")
+  pytest.importorskip("official.nlp.modeling", reason="needs the extra model-garden")
   from official.nlp.modeling import networks
 
   encoder = networks.BertEncoderV2(

@@ -70,7 +70,7 @@ def test_a_weight_or_an_update_of_zero_has_ratio_one():
 
 def test_agrees_with_the_model_garden():
   """Which by default leaves weights without decay unscaled; told not to, it is the same."""
-  pytest.importorskip("official", reason="needs the extra model_garden")
+  pytest.importorskip("official", reason="needs the extra model-garden")
   from official.modeling.optimization.lamb import LAMB
 
   random = np.random.default_rng(4)

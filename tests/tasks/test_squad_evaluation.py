@@ -102,7 +102,7 @@ def noisy_predictions(squad, seed):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_against_another_squad_1_scorer(real_data, seed):
   reference = pytest.importorskip(
-    "official.nlp.tools.squad_evaluate_v1_1", reason="needs the extra model_garden"
+    "official.nlp.tools.squad_evaluate_v1_1", reason="needs the extra model-garden"
   )
   squad = load_squad(str(real_data / "squad" / "v1.1-slice-dev.versioned.json"))
   predictions, _ = noisy_predictions(squad, seed)
@@ -118,7 +118,7 @@ def test_against_another_squad_1_scorer(real_data, seed):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_against_another_squad_2_scorer(real_data, seed):
   reference = pytest.importorskip(
-    "official.nlp.tools.squad_evaluate_v2_0", reason="needs the extra model_garden"
+    "official.nlp.tools.squad_evaluate_v2_0", reason="needs the extra model-garden"
   )
   squad = load_squad(str(real_data / "squad" / "v2.0-slice-dev.json"))
   predictions, odds = noisy_predictions(squad, seed)
