@@ -15,7 +15,7 @@ from bert_tf.quickstart.steps import Step
 
 EVAL_BATCH_SIZE = 32
 # The index holds the checksums of all weights.
-_WEIGHTS = "model.ckpt-*.index"
+WEIGHTS = "model.ckpt-*.index"
 
 # Written for this purpose: none of them is in the standard library.
 UNSEEN_SENTENCES = (
@@ -108,7 +108,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
     Step(
       "text",
       "Collect English text from the standard library",
-      (*_python("-m", "bert_tf.quickstart.collect"), f"--output_dir={layout.output_dir}"),
+      (*python("-m", "bert_tf.quickstart.collect"), f"--output_dir={layout.output_dir}"),
       inputs=(),
       outputs=(layout.path("text"), layout.path("task")),
     ),
@@ -116,7 +116,7 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
       "vocabulary",
       "Learn a WordPiece vocabulary",
       (
-        *_command("learn-vocab"),
+        *command("learn-vocab"),
         f"--input_file={train_text}",
         f"--output_file={layout.vocab_file}",
         f"--vocab_size={scale.vocab_size}",
@@ -124,25 +124,32 @@ def steps(layout: Layout, scale: Scale, seed: int) -> list[Step]:
       inputs=(train_text,),
       outputs=(layout.vocab_file,),
     ),
-    _records("train", train_text, layout, scale, seed, scale.dupe_factor),
-    _records("held_out", held_out_text, layout, scale, seed, 1),
-    _pretraining(layout, scale, seed),
+    records("train", train_text, layout, scale, seed, scale.dupe_factor),
+    records("held_out", held_out_text, layout, scale, seed, 1),
+    pretraining(layout, scale, seed),
     *_classifiers(layout, scale, seed),
     _export(layout, scale),
     _classify(layout),
-    _fill_mask(layout, scale),
+    fill_mask(layout, scale, MASKED_SENTENCES),
   ]
 
 
-def _records(
-  name: str, text: str, layout: Layout, scale: Scale, seed: int, dupe_factor: int
+def records(
+  name: str,
+  text: str,
+  layout: Layout,
+  scale: Scale,
+  seed: int,
+  dupe_factor: int,
+  more: Sequence[str] = (),
 ) -> Step:
+  """Pretraining data from a text; `more` flags come last."""
   output = layout.path("records", f"{name}.tfrecord")
   return Step(
     f"records_{name}",
     f"Create pretraining data ({name.replace('_', ' ')} documents)",
     (
-      *_command("pretraining-data"),
+      *command("pretraining-data"),
       f"--input_file={text}",
       f"--output_file={output}",
       f"--vocab_file={layout.vocab_file}",
@@ -150,6 +157,7 @@ def _records(
       f"--max_predictions_per_seq={scale.max_predictions_per_seq}",
       f"--dupe_factor={dupe_factor}",
       f"--random_seed={seed}",
+      *more,
     ),
     inputs=(text, layout.vocab_file),
     outputs=(output,),
@@ -157,13 +165,14 @@ def _records(
   )
 
 
-def _pretraining(layout: Layout, scale: Scale, seed: int) -> Step:
+def pretraining(layout: Layout, scale: Scale, seed: int, more: Sequence[str] = ()) -> Step:
+  """Pretraining on the records; `more` flags come last."""
   train, held_out = (layout.path("records", f"{name}.tfrecord") for name in ("train", "held_out"))
   return Step(
     "pretraining",
     "Pretrain with masked LM and next sentence prediction; evaluate on held-out documents",
     (
-      *_command("pretrain"),
+      *command("pretrain"),
       f"--input_file={train}",
       f"--eval_input_file={held_out}",
       f"--bert_config_file={layout.config_file}",
@@ -184,6 +193,7 @@ def _pretraining(layout: Layout, scale: Scale, seed: int) -> Step:
       "--keep_checkpoint_max=1",
       f"--log_steps={scale.log_steps}",
       f"--seed={seed}",
+      *more,
     ),
     inputs=(train, held_out, layout.config_file),
     outputs=(layout.path("pretraining"),),
@@ -223,7 +233,7 @@ def _classifier(
     f"classifier_{name}",
     title,
     (
-      *_command("classify"),
+      *command("classify"),
       "--task_name=table",
       f"--data_dir={layout.path('task')}",
       "--label_column=area",
@@ -246,7 +256,7 @@ def _classifier(
       *(layout.path("task", f"{split}.tsv") for split in ("train", "dev")),
       layout.config_file,
       layout.vocab_file,
-      *([layout.path("pretraining", _WEIGHTS)] if pretrained else []),
+      *([layout.path("pretraining", WEIGHTS)] if pretrained else []),
     ),
     outputs=(output_dir,),
     resumes=True,
@@ -260,7 +270,7 @@ def _export(layout: Layout, scale: Scale) -> Step:
     "export",
     "Export the classifier as a SavedModel that takes raw strings",
     (
-      *_command("export"),
+      *command("export"),
       "--task=classification",
       f"--init_checkpoint={classifier_dir}",
       f"--bert_config_file={layout.config_file}",
@@ -271,7 +281,7 @@ def _export(layout: Layout, scale: Scale) -> Step:
       "--version=1",
       *([] if scale.check_export else ["--nocheck"]),
     ),
-    inputs=(os.path.join(classifier_dir, _WEIGHTS), layout.vocab_file, labels_file),
+    inputs=(os.path.join(classifier_dir, WEIGHTS), layout.vocab_file, labels_file),
     outputs=(export_dir,),
     quiet=True,
   )
@@ -282,7 +292,7 @@ def _classify(layout: Layout) -> Step:
   return Step(
     "classify",
     "Classify sentences that were never seen, in a process without bert_tf",
-    (*_python(_short(layout.classify_script)), model, *UNSEEN_SENTENCES),
+    (*python(_short(layout.classify_script)), model, *UNSEEN_SENTENCES),
     inputs=(layout.classify_script, os.path.join(model, "variables", "*")),
     outputs=(answers,),
     answers=answers,
@@ -290,20 +300,21 @@ def _classify(layout: Layout) -> Step:
   )
 
 
-def _fill_mask(layout: Layout, scale: Scale) -> Step:
+def fill_mask(layout: Layout, scale: Scale, sentences: Sequence[str]) -> Step:
+  """Asks the pretrained model for the masked words of sentences."""
   model, answers = layout.path("pretraining"), layout.path("answers", "masks.jsonl")
   return Step(
     "fill_mask",
     "Fill in masked words",
     (
-      *_command("fill-mask"),
+      *command("fill-mask"),
       f"--vocab_file={layout.vocab_file}",
       f"--max_seq_length={scale.max_seq_length}",
       "--top_k=3",
       model,
-      *MASKED_SENTENCES,
+      *sentences,
     ),
-    inputs=(os.path.join(model, _WEIGHTS), layout.vocab_file),
+    inputs=(os.path.join(model, WEIGHTS), layout.vocab_file),
     outputs=(answers,),
     answers=answers,
   )
@@ -313,12 +324,14 @@ def _time_limit(seconds: float) -> list[str]:
   return [f"--total_training_time={seconds:g}"] if seconds else []
 
 
-def _python(*arguments: str) -> tuple[str, ...]:
+def python(*arguments: str) -> tuple[str, ...]:
+  """How a program in Python is started."""
   return (_short(sys.executable), *arguments)
 
 
-def _command(name: str) -> tuple[str, ...]:
-  return _python("-m", "bert_tf", name)
+def command(name: str) -> tuple[str, ...]:
+  """How a command of this package is started."""
+  return python("-m", "bert_tf", name)
 
 
 def program() -> str:
@@ -326,7 +339,7 @@ def program() -> str:
   console = shutil.which("bert-tf")
   if console and os.path.dirname(console) == os.path.dirname(sys.executable):
     return "bert-tf"
-  return shlex.join(_command("")[:-1])
+  return shlex.join(command("")[:-1])
 
 
 def _short(path: str) -> str:

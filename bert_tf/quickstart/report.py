@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bert_tf.files import atomic_writer
 from bert_tf.processes import Cost
@@ -26,22 +27,28 @@ def summary(results: Results, costs: Mapping[str, Cost], layout: Layout, scale: 
     rows.append(("areas, pretrained, for longer", results.areas_longer, results.areas_baseline))
   lines = [f"{'accuracy':36}{'model':>8}{'baseline':>10}   the baseline always answers"]
   lines += [
-    f"{name:36}{_percent(accuracy):>8}{_percent(baseline.accuracy):>10}   {baseline.answer}"
+    f"{name:36}{percent(accuracy):>8}{percent(baseline.accuracy):>10}   {baseline.answer}"
     for name, accuracy, baseline in rows
   ]
   lines += ["", "Sentences never seen, by the exported model:"]
   lines += [
-    f"  {answer['label']:22}{_percent(answer['probability']):>7}  {answer['text']}"
+    f"  {answer['label']:22}{percent(answer['probability']):>7}  {answer['text']}"
     for answer in results.areas
   ]
-  lines += ["", "Masked words:"]
-  for answer in results.masks:
+  lines += ["", *masked_words(results.masks)]
+  return "\n".join([*lines, "", *cost_table(costs), "", *_files(layout, scale)])
+
+
+def masked_words(masks: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Lines of sentences and what fill-mask puts into their gaps."""
+  lines = ["Masked words:"]
+  for answer in masks:
     words = [
-      ", ".join(f"{word['token']} {_percent(word['probability'])}" for word in mask)
+      ", ".join(f"{word['token']} {percent(word['probability'])}" for word in mask)
       for mask in answer["masks"]
     ]
     lines.append(f"  {answer['text']}  ->  {'; '.join(words)}")
-  return "\n".join([*lines, "", *_cost_table(costs), "", *_files(layout, scale)])
+  return lines
 
 
 def next_steps(layout: Layout, scale: Scale) -> str:
@@ -152,13 +159,13 @@ def _plot_accuracy(axis, points, label: str, color: str, final: float) -> None:
   """A curve; only the final value where nothing was measured on the way."""
   steps, _ = points
   if steps:
-    _plot(axis, points, f"{label}: {_percent(final)}", color, marker="o")
+    _plot(axis, points, f"{label}: {percent(final)}", color, marker="o")
   else:
-    axis.axhline(final, color=color, linewidth=1.6, label=f"{label}: {_percent(final)}")
+    axis.axhline(final, color=color, linewidth=1.6, label=f"{label}: {percent(final)}")
 
 
 def _baseline(axis, accuracy: float, color: str) -> None:
-  label = f"always the most frequent: {_percent(accuracy)}"
+  label = f"always the most frequent: {percent(accuracy)}"
   axis.axhline(accuracy, color=color, linewidth=1.2, linestyle=":", label=label)
 
 
@@ -174,7 +181,8 @@ def _finish(losses, accuracies) -> None:
   accuracies.yaxis.set_major_formatter(lambda value, unused_position: f"{value:.0%}")
 
 
-def _cost_table(costs: Mapping[str, Cost]) -> list[str]:
+def cost_table(costs: Mapping[str, Cost]) -> list[str]:
+  """Lines of what the steps took."""
   lines = [f"{'step':28}{'seconds':>9}{'CPU seconds':>13}{'peak memory':>14}"]
   total = sum(costs.values(), Cost())
   for name, cost in [*costs.items(), ("all", total)]:
@@ -194,5 +202,6 @@ def _files(layout: Layout, scale: Scale) -> list[str]:
   ]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+  """A share from 0 to 1 for readers."""
   return f"{100 * share:.1f}%"

@@ -78,8 +78,8 @@ def read(layout: Layout, scale: Scale) -> Results:
     masked_lm_baseline=masked_lm,
     next_sentence_baseline=next_sentence,
     areas_baseline=area_baseline(layout.path("task", "dev.tsv")),
-    areas=_json_lines(layout.path("answers", "areas.jsonl")),
-    masks=_json_lines(layout.path("answers", "masks.jsonl")),
+    areas=json_lines(layout.path("answers", "areas.jsonl")),
+    masks=json_lines(layout.path("answers", "masks.jsonl")),
   )
 
 
@@ -137,13 +137,14 @@ def curve(metrics_file: str, kind: str, name: str) -> tuple[Sequence[int], Seque
   """Steps and values of one metric in a run's metrics.jsonl; empty where there are none."""
   points = [
     (line["step"], line[name])
-    for line in (_json_lines(metrics_file) if os.path.exists(metrics_file) else [])
+    for line in (json_lines(metrics_file) if os.path.exists(metrics_file) else [])
     if line["kind"] == kind and line.get(name) is not None
   ]
   return [step for step, _ in points], [value for _, value in points]
 
 
-def _json_lines(path: str) -> list[dict[str, Any]]:
+def json_lines(path: str) -> list[dict[str, Any]]:
+  """The objects of a file of JSON lines."""
   with open(path, encoding="utf-8") as file:
     return list(map(json.loads, _not_blank(file)))
 
