@@ -48,6 +48,7 @@ except ImportError as error:
   raise UserError(_MESSAGE) from error
 
 _PIECE_BYTES = 4 << 20
+_SAMPLE_BYTES = 1 << 18
 
 
 class CutFiles(beam.DoFn):
@@ -173,6 +174,14 @@ def _patterns(files: BeamOptions) -> list[str]:
   return [pattern.strip() for pattern in files.input_file.split(",")]
 
 
+def _sample(files: BeamOptions) -> Iterator[str]:
+  """Words of the beginning of the first file, on any file system."""
+  file_systems = beam.io.filesystems.FileSystems
+  for found in file_systems.match(_patterns(files)[:1], limits=[1])[0].metadata_list:
+    with file_systems.open(found.path) as file:
+      yield from file.read(_SAMPLE_BYTES).decode("utf-8", "ignore").split()
+
+
 def build(pipeline: beam.Pipeline, files: BeamOptions, options: InstanceOptions) -> None:
   """Adds all steps to `pipeline`.
 
@@ -237,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   validate_case_matches_checkpoint(files.do_lower_case, None, vocab)
   if files.borders:
     files.borders.load()
+  word_borders.warn_of_unknown_borders(_sample(files), files.borders, options.do_whole_word_mask)
   pipeline_options = PipelineOptions(rest)
   for pattern in _patterns(files):
     if not beam.io.filesystems.FileSystems.match([pattern], limits=[1])[0].metadata_list:

@@ -146,7 +146,7 @@ class LineCounter:
   def __init__(self, vocab: Mapping[str, int], max_num_tokens: int):
     """Args: `max_num_tokens`, how many pieces of text a sequence takes."""
     # Ids may say where words begin (`word_borders`).
-    self._unknown = [vocab.get(UNKNOWN, -1) + times * len(vocab) for times in range(3)]
+    self._unknown = [vocab[UNKNOWN] + t * len(vocab) for t in range(3) if UNKNOWN in vocab]
     self._ends = frozenset(vocab[mark] for mark in _ENDS if mark in vocab)
     self._max_num_tokens = max_num_tokens
     self.report = CorpusReport()

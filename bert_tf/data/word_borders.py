@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from bert_tf.data.documents import Encode, Tokenizer, sample_of, sentence_encoder
+from bert_tf.data.documents import Encode, Tokenizer, sentence_encoder
 from bert_tf.data.masking import Vocabulary
 from bert_tf.tokenization.basic import CHINESE_BLOCKS
 from bert_tf.tokenization.memo import Memo
@@ -93,11 +93,17 @@ def count_of(ids: Sequence[int], index: int, size: int) -> int:
   return sum(ids.count(index + size * times) for times in range(3))
 
 
-def warn_of_unknown_borders(files: Sequence[str], borders: WordBorders, whole_words: bool) -> None:
-  """Says so where whole words are to be masked in text whose words nothing tells apart."""
+def warn_of_unknown_borders(words: Iterable[str], borders: WordBorders, whole_words: bool) -> None:
+  """Says so where whole words are to be masked in text whose words nothing tells apart.
+
+  Args:
+    words: a sample of the text, such as `documents.sample_of`.
+    borders: where words begin.
+    whole_words: whether they are to be masked.
+  """
   if borders or not whole_words:
     return
-  text = "".join(sample_of(files))
+  text = "".join(words)
   if count_unspaced(text) >= UNSPACED_SHARE * len(text) > 0:
     logging.getLogger(__name__).warning(
       "`do_whole_word_mask`: the text is written without spaces between words, and nothing says"

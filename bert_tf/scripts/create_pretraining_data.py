@@ -97,6 +97,7 @@ def main() -> None:
 
 
 def _word_borders(options: InstanceOptions, inputs: list[str]) -> WordBorders:
+  from bert_tf.data.documents import sample_of
   from bert_tf.data.word_borders import warn_of_unknown_borders
 
   borders = WordBorders(FLAGS.segmented, FLAGS.words_file, FLAGS.segmenter)
@@ -107,7 +108,7 @@ def _word_borders(options: InstanceOptions, inputs: list[str]) -> WordBorders:
       "--words_file and --segmenter have no effect without --do_whole_word_mask or"
       " --dynamic_masking; give one of these, or leave them out"
     )
-  warn_of_unknown_borders(inputs, borders, options.do_whole_word_mask)
+  warn_of_unknown_borders(sample_of(inputs), borders, options.do_whole_word_mask)
   return borders
 
 

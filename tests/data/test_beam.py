@@ -97,7 +97,7 @@ def test_no_input(golden, tmp_path):
     run(golden, str(tmp_path / "none*"), tmp_path / "out")
 
 
-def test_whole_words_of_text_without_spaces(golden, tmp_path):
+def test_whole_words_of_text_without_spaces(golden, tmp_path, caplog):
   (tmp_path / "text.txt").write_text("中文 中文 文中\n中文\n\n" * 9, encoding="utf-8")
   flags = ("--do_whole_word_mask=True", "--segmented=True")
   found = run(golden, str(tmp_path / "text.txt"), tmp_path / "a", *flags)
@@ -108,3 +108,6 @@ def test_whole_words_of_text_without_spaces(golden, tmp_path):
     # Two characters a word: both of one are masked, or none.
     assert count % 2 == 0 or count == 1
     assert max(example["input_ids"]) < len(tokenizer.vocab)
+  assert "nothing says where words begin" not in caplog.text
+  run(golden, str(tmp_path / "text.txt"), tmp_path / "b", flags[0])
+  assert "nothing says where words begin" in caplog.text

@@ -9,6 +9,7 @@ import pytest
 
 from bert_tf.data import in_memory_creation, records, sharded_creation, word_borders
 from bert_tf.data.checks import pretraining_spec
+from bert_tf.data.documents import sample_of
 from bert_tf.data.instances import InstanceOptions
 from bert_tf.errors import UserError
 from bert_tf.tokenization import SPECIAL_TOKENS, FullTokenizer, write_vocabulary
@@ -219,5 +220,21 @@ def test_borders_within_a_phrase_of_thai():
 def test_unknown_borders_are_told(tmp_path, caplog, text, borders, whole_words, warns):
   path = tmp_path / "text.txt"
   path.write_text(text, encoding="utf-8")
-  word_borders.warn_of_unknown_borders([str(path)], borders, whole_words)
+  word_borders.warn_of_unknown_borders(sample_of([str(path)]), borders, whole_words)
   assert ("nothing says where words begin" in caplog.text) == warns
+
+
+def test_training_tells_that_records_know_no_borders(folder, tmp_path, caplog):
+  from bert_tf.tasks.pretraining import run
+
+  tokens = tokens_of(folder)[:-1]
+  for kind, warns in (("none", True), ("words", False)):
+    create(folder, kind, tmp_path / kind, dynamic_masking=True)
+    files = [str(tmp_path / kind)]
+    spec = pretraining_spec(files, LENGTH, 8, dynamic_masking=True)
+    caplog.clear()
+    run.warn_of_unknown_borders(files, spec, tokens)
+    assert ("the records hold text without spaces" in caplog.text) == warns
+  english = [token if ord(token[0]) < 128 else "river" for token in tokens]
+  run.warn_of_unknown_borders([str(tmp_path / "none")], {}, english)
+  assert "without spaces" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ from bert_tf.model_dir.head_kinds import PRETRAINING
 from bert_tf.model_dir.weight_files import holds_run
 from bert_tf.tasks.results import write_eval_results
 from bert_tf.tokenization import load_vocab
+from bert_tf.tokenization.writing_systems import is_unspaced
 from bert_tf.training import cluster, feasibility, run_config
 from bert_tf.training.options import DeviceOptions, TrainingOptions
 
 if TYPE_CHECKING:
   from bert_tf.tasks.pretraining.task import PretrainingTask
+
+# Looked at for the script of the text.
+_SAMPLED_RECORDS = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +152,30 @@ def _spec(flags: PretrainingFlags, files: Sequence[str]) -> records.FeatureSpec:
   )
 
 
+def warn_of_unknown_borders(
+  files: Sequence[str], spec: records.FeatureSpec, tokens: Sequence[str]
+) -> None:
+  """Says so where whole words are to be masked, and records of text without spaces lack them.
+
+  Args:
+    files: records, of which the first ones are looked at.
+    spec: what they hold; masks that were drawn before are no matter.
+    tokens: the vocabulary.
+  """
+  if "word_continues" in spec:
+    return
+  found = itertools.islice(records.read_records(files[0]), _SAMPLED_RECORDS)
+  ids = [index for data in found for index in records.decode_example(data)["input_ids"]]
+  pieces = [tokens[index] for index in ids if index < len(tokens)]
+  # Padding and special tokens are no text.
+  if is_unspaced([piece.removeprefix("##") for piece in pieces if not piece.startswith("[")]):
+    logging.warning(
+      "`do_whole_word_mask`: the records hold text without spaces between words, and nothing says"
+      " where words begin, so that ideographs are masked one by one; make them with `segmenter`,"
+      " `words_file` or `segmented` of create_pretraining_data.py, and `dynamic_masking`"
+    )
+
+
 def _run(
   flags: PretrainingFlags,
   about: Description,
@@ -160,9 +189,12 @@ def _run(
 
   train_files, eval_files = files
   masking = _masking(flags)
+  train_spec = _spec(flags, train_files)
+  if masking is not None and flags.do_whole_word_mask:
+    warn_of_unknown_borders(train_files, train_spec, list(load_vocab(flags.vocab_file or "")))
   task = PretrainingTask(
     about.config,
-    Source(train_files, _spec(flags, train_files), masking, flags.pack_sequences),
+    Source(train_files, train_spec, masking, flags.pack_sequences),
     Source(eval_files, _spec(flags, eval_files), masking),
     eval_batch_size=flags.eval_batch_size,
     max_eval_steps=flags.max_eval_steps,
