@@ -12,6 +12,7 @@ import pytest
 
 from bert_tf import UserError
 from bert_tf.data import records
+from bert_tf.tasks.benchmarks.glue import GLUE
 from bert_tf.tasks.classification.processors import TableOptions
 from bert_tf.tasks.fine_tuning import steps_of_epochs
 from bert_tf.training.options import DeviceOptions, TrainingOptions
@@ -255,3 +256,26 @@ def test_bad_input_is_one_line_without_tensorflow(root, golden, tmp_path):
   assert result.returncode == 1
   assert result.stderr.startswith("error: --task_name: expected one of cola, mnli")
   assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_model_of_mnli_answers_the_other_sets(golden, tmp_path):
+  """The rows of the matched sets under the names of the others: the original's answers to them."""
+  matched = golden / "glue" / "MNLI"
+  data, out = tmp_path / "data", tmp_path / "out"
+  data.mkdir()
+  for split in ("dev", "test"):
+    text = (matched / f"{split}_matched.tsv").read_text(encoding="utf-8")
+    (data / f"{split}_mismatched.tsv").write_text(text, encoding="utf-8")
+  rows = [line.split("\t") for line in text.splitlines()]
+  diagnostic = "".join("\t".join([row[0], *row[8:10]]) + "\n" for row in rows)
+  (data / "diagnostic.tsv").write_text(diagnostic, encoding="utf-8")
+  flags = settings(golden, out, "MNLI", data_dir=str(data))
+  evaluate_and_predict({**flags, "task_name": "mnli-mm"})
+  check_results(golden, "MNLI", out, predicts=True)
+  (out / "test_results.tsv").unlink()
+  fine_tuning_runs.classifier(**{**flags, "task_name": "ax"}, do_predict=True).predict(
+    DeviceOptions()
+  )
+  check_results(golden, "MNLI", out, predicts=True)
+  submission, path = GLUE.task("ax").submission, str(tmp_path / "AX.tsv")
+  assert submission.write(str(out / "predictions.jsonl"), path) == len(rows) - 1

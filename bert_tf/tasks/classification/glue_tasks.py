@@ -137,7 +137,7 @@ class MnliMismatchedProcessor(MnliProcessor):
   _FILES: ClassVar = {
     "train": "train.tsv", "dev": "dev_mismatched.tsv", "test": "test_mismatched.tsv"
   }  # fmt: skip
-  _PREFIXES: ClassVar = {"dev": "dev_mismatched", "test": "test_mismatched"}
+  _PREFIXES: ClassVar = {"dev": "dev_mismatched"}
 
 
 class AxProcessor(GlueProcessor):
