@@ -60,6 +60,7 @@ def test_without_a_checkpoint_it_is_said_that_all_layers_are_random(caplog):
     np.testing.assert_array_equal(value, before[name])
 
 
+@pytest.mark.long
 def test_a_start_that_stops_on_the_way_goes_on_as_if_it_had_not(tmp_path):
   """With the schedule of the whole, and to the same bits."""
   files = write_records(tmp_path)
