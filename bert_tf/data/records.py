@@ -15,6 +15,7 @@ records costs no more than the work itself.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import gzip
@@ -279,6 +280,10 @@ class RecordWriter:
     try:
       if not exception[0]:
         self.complete()
+      elif self._gzip:
+        # Where it is not closed before its file is, it prints a traceback when it is forgotten.
+        with contextlib.suppress(OSError):
+          self._gzip.close()
     except OSError:
       failure = sys.exc_info()
     # Raises a UserError for a full disk.
