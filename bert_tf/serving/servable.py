@@ -289,7 +289,8 @@ class Servable:
     self._session.close()
     self._callables.clear()
     self._measure = None
-    del self._session
+    # Its weights go with the last reference; an empty one may be closed again.
+    self._session = tf.compat.v1.Session(graph=tf.Graph())
     # The C library keeps what is freed: hundreds of megabytes after a switch of versions.
     with contextlib.suppress(OSError, AttributeError):  # Not there but in glibc.
       ctypes.CDLL(None).malloc_trim(0)
