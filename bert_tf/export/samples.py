@@ -64,5 +64,5 @@ def of_texts(
     "pairs": (two, of_two),
     "tensors": (features, both),
     "examples": ({"examples": python_pipeline.examples(features)}, both),
-    "tokenize": (two, {**features, **counts}),
+    "tokenize": (two, {**features, **counts, "truncated": of_two["truncated"]}),
   }

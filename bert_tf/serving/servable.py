@@ -206,7 +206,8 @@ class Servable:
     if sum(sizes) > max_pieces:
       return True
     facts = self.facts
-    if "context" not in inputs and facts.get("long_text") != "windows":
+    reads_on = facts.get("long_text") == "windows" or facts.get("task") == "tokens"
+    if "context" not in inputs and not reads_on:
       return False
     room = facts.get("max_seq_length", 4) - 3 - facts.get("max_query_length", 0)
     new_pieces = max(1, min(room, facts.get("doc_stride") or 1))

@@ -111,6 +111,59 @@ def test_words_are_what_stands_between_spaces_and_punctuation(module, text, word
   assert [word.decode() for word in found] == words
 
 
+SENTENCES = [
+  ["the", "U.S.", "house", "(", "O'Brien's", ")", "3.50", "-", "river"],
+  ["\u200d", "old", "...", "state-of-the-art"],
+  ["Anna"],
+  [f"old{'.' * (n % 4)}" for n in range(150)],
+]
+
+
+@pytest.fixture(scope="module")
+def tagged(token_model, text_options):
+  """Tags and probabilities of `SENTENCES` as run_ner.py and `bert_tf.load` give them."""
+  from bert_tf.tasks.ner.features import SentenceEncoder
+  from bert_tf.tokenization import FullTokenizer
+  from bert_tf.trained_model import words
+  from bert_tf.trained_model.computation import Computation
+
+  encoder = SentenceEncoder(FullTokenizer(text_options.tokens), LABELS, 64)
+  return words.tag(SENTENCES, encoder, Computation(token_model, 64), 8)
+
+
+def test_words_are_labelled_as_in_training(module, tagged):
+  """With punctuation in them, and more of them than a window holds."""
+  width = max(map(len, SENTENCES))
+  padded = [[*words, *[""] * (width - len(words))] for words in SENTENCES]
+  found = {k: v.numpy() for k, v in module.answers_to_words(tf.constant(padded)).items()}
+  for row, (words, (tags, probabilities)) in enumerate(zip(SENTENCES, tagged, strict=True)):
+    assert [label.decode() for label in found["word_labels"][row]] == [
+      *tags, *[""] * (width - len(words)),
+    ]  # fmt: skip
+    scores = found["scores"][row]
+    np.testing.assert_allclose(scores[: len(words)], probabilities, atol=1e-5)
+    assert not scores[len(words) :].any()
+  assert len({tag for tags, _ in tagged for tag in tags}) > 2
+  none = module.answers_to_words(tf.constant([], tf.string, [0, 3]))
+  assert none["word_labels"].shape == (0, 3)
+
+
+def test_long_texts_are_labelled_to_their_end(module, token_model, text_options):
+  """Window by window, as run_ner.py reads them; words apart by spaces are words there, too."""
+  from bert_tf.tasks.ner.features import SentenceEncoder
+  from bert_tf.tokenization import FullTokenizer
+  from bert_tf.trained_model import words
+  from bert_tf.trained_model.computation import Computation
+
+  texts = [" ".join(["the old house of Anna by the river"] * 20), TEXTS[5], "Anna"]
+  encoder = SentenceEncoder(FullTokenizer(text_options.tokens), LABELS, 64)
+  expected = words.tag([t.split() for t in texts], encoder, Computation(token_model, 64), 8)
+  found = {k: v.numpy() for k, v in module.answers_to_text(tf.constant(texts)).items()}
+  for row, (tags, _) in enumerate(expected):
+    assert [label.decode() for label in found["word_labels"][row]][: len(tags)] == tags
+  assert found["truncated"].tolist() == [False] * 3
+
+
 def test_schemes_with_ends(token_model, text_options, monkeypatch):
   """In IOBES and BILOU two entities of a type can touch without B."""
   labels = ["O", "S-PER", "I-PER", "E-PER", "B-PER"]

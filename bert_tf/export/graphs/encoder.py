@@ -39,15 +39,17 @@ class EncoderModule(TextModule):
 
     Returns:
       `tokens`, string [B, S]; `num_tokens`, int32 [B], without padding; `vectors`, float32
-      [B, S, N, H].
+      [B, S, N, H]; `truncated`, bool [B], whether a part of the text was not read.
     """
-    features = self.features(text, text_pair)
+    both = self._both(text, text_pair)
+    features = self.packer(*both)
     layers = self.frozen(self.compact(features))["encoder_layers"]
     vectors = tf.stack([layers[index] for index in self._layers], axis=2)
     return {
       "tokens": tf.gather(self._tokens, features["input_ids"]),
       "num_tokens": tf.reduce_sum(features["input_mask"], axis=1),
       "vectors": tf.cast(vectors, tf.float32),
+      "truncated": self.packer.truncated(*both),
     }
 
   def widths(self) -> dict[str, dict[str, str]]:

@@ -52,9 +52,11 @@ class PretrainingModule(TextModule):
 
     Returns:
       `tokens` and `probabilities`, [B, P, K], best first; `num_masks`, int32 [B], how many of
-      the P belong to the text: those within the longest sequence.
+      the P belong to the text: those within the longest sequence; `truncated`, bool [B], whether
+      a part of the text was not read.
     """
-    features = self.features(text)
+    both = self._both(text, None)
+    features = self.packer(*both)
     is_mask = tf.equal(features["input_ids"], self._mask_id)
     num_masks = tf.reduce_sum(tf.cast(is_mask, tf.int32), axis=1)
     # Stable, so the columns of the masks come first, from left to right.
@@ -67,6 +69,7 @@ class PretrainingModule(TextModule):
       "tokens": tf.gather(self._tokens, ids),
       "probabilities": tf.exp(best),
       "num_masks": num_masks,
+      "truncated": self.packer.truncated(*both),
     }
 
   def next_sentence(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -97,7 +100,9 @@ class PretrainingModule(TextModule):
     fill = concrete(lambda text: self.fill_mask(text), strings("text"))
 
     def of_pairs(text, text_pair):
-      return self.next_sentence(self.compact(self.features(text, text_pair)))
+      both = self._both(text, text_pair)
+      found = self.next_sentence(self.compact(self.packer(*both)))
+      return {**found, "truncated": self.packer.truncated(*both)}
 
     def of_tensors(input_ids, input_mask, segment_ids, masked_lm_positions):
       ids = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}

@@ -15,11 +15,9 @@ import tensorflow as tf
 from bert_tf.export.graphs import question_context
 from bert_tf.export.graphs.text import Signatures, TextModule, concrete, once, strings
 from bert_tf.export.graphs.text_inputs import head
+from bert_tf.export.graphs.windows import Windows, cut_windows, in_chunks, window_counts
 from bert_tf.export.options import TextOptions
 from bert_tf.tasks.squad.predictions import NO_SPAN_NULL_ODDS, PredictionOptions
-
-# Windows run together; more of them would take memory without being faster.
-_CHUNK = 16
 
 
 class _Nbest(NamedTuple):
@@ -66,15 +64,17 @@ class QuestionModule(TextModule):
       characters, or -1: where the model chose it, which need not be the first place where its text
       occurs; its `probability`; `no_answer_score`, the score of "no answer" minus
       that of the best answer. And the n best: `answers`, `probabilities`, `starts`, `ends`,
-      [B, K], of which `num_answers`, int32 [B], count.
+      [B, K], of which `num_answers`, int32 [B], count. `truncated`, bool [B], tells whether the
+      question was cut off; a context never is.
     """
-    ids = self.tokenize(question)
-    ids = head(ids, tf.minimum(ids.row_lengths(), self._max_query_length))
+    pieces = self.tokenize(question)
+    ids = head(pieces, tf.minimum(pieces.row_lengths(), self._max_query_length))
     document = question_context.read_context(
       context, self.tokenizer.tokenize_with_offsets, self.tokenizer.basic_tokens
     )
-    windows = question_context.cut_windows(
-      document.piece_splits, ids.row_lengths(), self.text.max_seq_length, self._doc_stride
+    # In every window [CLS], the question and its [SEP] stand before a part of the context.
+    windows = cut_windows(
+      document.piece_splits, ids.row_lengths() + 2, self.text.max_seq_length, self._doc_stride
     )
     start_logits, end_logits = self._window_logits(ids, document, windows)
     signature = {
@@ -93,29 +93,16 @@ class QuestionModule(TextModule):
       return self._choose(mine, document, index)
 
     indices = tf.range(tf.size(question, tf.int64))
-    return tf.map_fn(answer_one, indices, fn_output_signature=signature)
+    answers = tf.map_fn(answer_one, indices, fn_output_signature=signature)
+    return {**answers, "truncated": ids.row_lengths() < pieces.row_lengths()}
 
   def _window_logits(self, ids, document, windows) -> tuple[tf.Tensor, tf.Tensor]:
     """Start and end logits, float32 [N, S]; positions of padding cannot win."""
     pieces = tf.ragged.range(windows.start, windows.start + windows.length)
     pieces = pieces.with_flat_values(tf.gather(document.ids, pieces.flat_values))
-    features = self.packer(tf.gather(ids, windows.question), pieces)
-    count = tf.shape(features["input_ids"])[0]
-    empty = tf.zeros([0, tf.shape(features["input_ids"])[1]])
-
-    def run(begin, starts, ends):
-      part = {name: value[begin : begin + _CHUNK] for name, value in features.items()}
-      logits = self.answer_text(part)
-      starts = tf.concat([starts, logits["start_logits"]], axis=0)
-      return begin + _CHUNK, starts, tf.concat([ends, logits["end_logits"]], axis=0)
-
-    invariant = tf.TensorShape([None, None])
-    _, starts, ends = tf.while_loop(
-      lambda begin, *unused: begin < count,
-      run,
-      (0, empty, empty),
-      shape_invariants=(tf.TensorShape([]), invariant, invariant),
-    )
+    features = self.packer(tf.gather(ids, windows.text), pieces)
+    logits = in_chunks(self.answer_text, features, {"start_logits": (), "end_logits": ()})
+    starts, ends = logits["start_logits"], logits["end_logits"]
     if self.text.static_length:
       # As in the original, where padding takes places among the n best starts and ends.
       return starts, ends
@@ -247,7 +234,7 @@ class QuestionModule(TextModule):
     """As TextModule, of a question and its context."""
     question = tf.minimum(first.row_lengths(), self._max_query_length)
     longest, stride = self.text.max_seq_length, self._doc_stride
-    return question_context.window_counts(second.row_lengths(), question, longest, stride)
+    return window_counts(second.row_lengths(), question + 2, longest, stride)
 
   def signatures(self, pairs: bool = False) -> Signatures:
     """`serving_default` on `question` and `context`; `tensors`, `examples`, `tokenize`."""
@@ -282,7 +269,7 @@ class _Spans(NamedTuple):
 class _Candidates:
   """The logits of one question's windows, float32 [windows, S]."""
 
-  def __init__(self, start_logits, end_logits, windows: question_context.Windows, first, last):
+  def __init__(self, start_logits, end_logits, windows: Windows, first, last):
     # Sums of logits are compared in double precision, as Python adds them.
     self._starts = tf.cast(start_logits, tf.float64)
     self._ends = tf.cast(end_logits, tf.float64)

@@ -1,6 +1,6 @@
-"""A context cut into words, pieces and windows inside the graph, as run_squad.py cuts it.
+"""A context cut into words and pieces inside the graph, as run_squad.py cuts it.
 
-B questions in a batch; words, characters, pieces and windows of all of them lie in flat rows, and
+B questions in a batch; words, characters and pieces of all of them lie in flat rows, and
 `splits` say where each begins.
 """
 
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from bert_tf.export.graphs.windows import splits_of
 from bert_tf.tokenization.writing_systems import UNSPACED_BLOCKS, UNSPACED_SHARE
 
 # string [rows] -> ids, first character, and the one after the last, of their pieces: [rows, (n)].
@@ -57,27 +58,6 @@ class Context(NamedTuple):
   piece_ends: tf.Tensor
   piece_splits: tf.Tensor
   unspaced: tf.Tensor
-
-
-class Windows(NamedTuple):
-  """The windows over all contexts.
-
-  Attributes:
-    question: int64 [N], the question of each window.
-    splits: int64 [B + 1], windows of each question.
-    start: int64 [N], first piece of the window among all pieces.
-    length: int64 [N], pieces in the window.
-    first: int64 [N], index of that first piece in the sequence.
-    max_context: ragged bool [N, (pieces)], whether no other window shows a piece with more
-      context.
-  """
-
-  question: tf.Tensor
-  splits: tf.Tensor
-  start: tf.Tensor
-  length: tf.Tensor
-  first: tf.Tensor
-  max_context: tf.RaggedTensor
 
 
 def read_context(text: tf.Tensor, tokenize: TokenizeWithOffsets, basic_tokens: Tokenize) -> Context:
@@ -145,70 +125,6 @@ def _unspaced(decoded: tf.RaggedTensor, counted: tf.Tensor) -> tf.Tensor:
   return (size > 0) & (count(inside & counted) >= UNSPACED_SHARE * size)
 
 
-def splits_of(counts: tf.Tensor) -> tf.Tensor:
-  """Where rows of so many values begin, and the end of the last: int64 [rows + 1]."""
-  return tf.concat([[0], tf.cumsum(tf.cast(counts, tf.int64))], axis=0)
-
-
 def single_spaced(text: tf.Tensor) -> tf.Tensor:
   """Words joined by one space each, as answers are written."""
   return tf.strings.regex_replace(text, _SPACE_PATTERN, " ")
-
-
-def cut_windows(
-  piece_splits: tf.Tensor, question_lengths: tf.Tensor, max_seq_length: int, doc_stride: int
-) -> Windows:
-  """Lays overlapping windows over every context (`convert_examples_to_features`).
-
-  Args:
-    piece_splits: int64 [B + 1], pieces of each context.
-    question_lengths: int64 [B], pieces of each question, already truncated.
-    max_seq_length: longest sequence; [CLS], the question and two [SEP] take their part.
-    doc_stride: how many pieces a window starts after the one before.
-  """
-  lengths = piece_splits[1:] - piece_splits[:-1]
-  room = max_seq_length - 3 - question_lengths
-  stride = tf.minimum(room, doc_stride)
-  counts = window_counts(lengths, question_lengths, max_seq_length, doc_stride)
-  number = tf.ragged.range(counts)
-  question = number.value_rowids()
-  offset = number.flat_values * tf.gather(stride, question)
-  length = tf.minimum(tf.gather(room, question), tf.gather(lengths, question) - offset)
-  start = tf.gather(piece_splits, question) + offset
-  return Windows(
-    question=question,
-    splits=splits_of(counts),
-    start=start,
-    length=length,
-    first=tf.gather(question_lengths, question) + 2,
-    max_context=_max_context(start, length, piece_splits[-1]),
-  )
-
-
-def window_counts(
-  lengths: tf.Tensor, question_lengths: tf.Tensor, max_seq_length: int, doc_stride: int
-) -> tf.Tensor:
-  """How many windows contexts have, int64 [B]; args as of `cut_windows`, `lengths` in pieces."""
-  room = max_seq_length - 3 - question_lengths
-  stride = tf.minimum(room, doc_stride)
-  # Rounded up; an empty context has no window.
-  counts = 1 + (tf.maximum(lengths - room, 0) + stride - 1) // stride
-  return tf.where(lengths > 0, counts, 0)
-
-
-def _max_context(start: tf.Tensor, length: tf.Tensor, num_pieces: tf.Tensor) -> tf.RaggedTensor:
-  """For the pieces of every window whether it is the one to predict them (see `Windows`).
-
-  A piece's score is its context on the shorter side plus 0.01 x the window's length; the first
-  window wins a tie (the original's `_check_is_max_context`).
-  """
-  left = tf.ragged.range(length)
-  window = left.value_rowids()
-  size = tf.gather(length, window)
-  shorter = tf.minimum(left.flat_values, size - 1 - left.flat_values)
-  score = tf.cast(shorter, tf.float64) + 0.01 * tf.cast(size, tf.float64)
-  piece = tf.gather(start, window) + left.flat_values
-  best = tf.math.unsorted_segment_max(score, piece, num_pieces)
-  candidate = tf.where(score == tf.gather(best, piece), window, tf.int64.max)
-  winner = tf.math.unsorted_segment_min(candidate, piece, num_pieces)
-  return left.with_flat_values(tf.gather(winner, piece) == window)

@@ -138,12 +138,13 @@ class TextModule(tf.Module):
     """What two texts become, and how much of them there is.
 
     The features and `tokens`, string [B, S]; `num_tokens`, int32 [B], how many of them are no
-    padding; `num_pieces`, int32 [B], pieces of both texts before any is cut off; `num_windows`,
-    int32 [B], how many sequences the encoder reads for them.
+    padding; `num_pieces`, int32 [B], pieces of both texts before any is cut off, and `truncated`,
+    bool [B], whether one was; `num_windows`, int32 [B], how many sequences the encoder reads for
+    them.
     """
 
     def tokenize(text, text_pair):
-      first, second = self.pieces(text), self.pieces(text_pair)
+      first, second = self._both(text, text_pair)
       features = self.packer(first, second)
       pieces = first.row_lengths() + second.row_lengths()
       return {
@@ -152,6 +153,7 @@ class TextModule(tf.Module):
         "num_tokens": tf.reduce_sum(features["input_mask"], axis=1),
         "num_pieces": tf.cast(pieces, tf.int32),
         "num_windows": tf.cast(self.window_counts(first, second), tf.int32),
+        "truncated": self.packer.truncated(first, second),
       }
 
     return concrete(tokenize, strings("text", "text_pair"))

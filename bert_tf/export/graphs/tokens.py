@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from bert_tf.export.graphs.text import TextModule
-from bert_tf.export.graphs.text_inputs import head
+from bert_tf.export.graphs.text import Signatures, TextModule, concrete
+from bert_tf.export.graphs.windows import cut_windows, in_chunks, window_counts
 from bert_tf.export.options import TextOptions
 from bert_tf.tokenization.basic import CHINESE_BLOCKS, is_punctuation
 
@@ -33,9 +33,19 @@ class TokenClassifierModule(TextModule):
 
   takes_pairs = False
 
-  def __init__(self, model: keras.Model, text: TextOptions, labels: Sequence[str]):
-    """Args: as TextModule; `labels`, such as O, B-PER, I-PER, in the order of the outputs."""
+  def __init__(
+    self,
+    model: keras.Model,
+    text: TextOptions,
+    labels: Sequence[str],
+    doc_stride: int | None = None,
+  ):
+    """Args: as TextModule; `labels`, such as O, B-PER, I-PER, in the order of the outputs;
+    `doc_stride`, as of `SentenceEncoder`.
+    """
     super().__init__(model, text)
+    room = text.max_seq_length - 2
+    self._doc_stride = max(1, room // 2) if doc_stride is None else doc_stride
     parts = [_parts(label) for label in labels]
     self._labels = tf.constant(list(labels))
     self._types = tf.constant([entity for _, entity in parts])
@@ -58,18 +68,15 @@ class TokenClassifierModule(TextModule):
     Returns:
       `entities` (their text), `entity_labels`, `starts`, `ends` (exclusive, in characters; -1
       for padding) and `scores` (mean probability of the labels of the entity's words), each
-      [B, E] from left to right; `num_entities`, int32 [B]; and for every word `words`,
-      `word_labels`, [B, W]; `num_words`, int32 [B]. What is over the longest sequence is not
-      labelled.
+      [B, E] from left to right; `num_entities`, int32 [B]; for every word `words`,
+      `word_labels`, [B, W]; `num_words`, int32 [B]; and `truncated`, bool [B]: never, as long texts
+      are read in windows.
     """
     text = tf.strings.unicode_transcode(
       text, "UTF-8", "UTF-8", errors="ignore", replace_control_characters=False
     )
     ids, starts, ends = self.tokenizer.tokenize_with_offsets(text)
-    keep = tf.minimum(ids.row_lengths(), self.text.max_seq_length - 2)
-    ids, starts, ends = (head(x, keep) for x in (ids, starts, ends))
-    probabilities = self.answer_text(self.packer(ids, ids[:, :0]))["probabilities"]
-    probabilities = tf.RaggedTensor.from_tensor(probabilities[:, 1:], lengths=keep).flat_values
+    probabilities = self._probabilities(ids)
     row = ids.value_rowids()
     ideograph = _starts_with_ideograph(text, row, starts.flat_values)
     first = self._first_pieces(
@@ -85,6 +92,7 @@ class TokenClassifierModule(TextModule):
       "num_words": words.counts(text),
       "words": words.dense(words.texts(text), text, ""),
       "word_labels": words.dense(tf.gather(self._labels, label), text, ""),
+      "truncated": tf.zeros_like(text, tf.bool),
     }
 
   def widths(self) -> dict[str, dict[str, str]]:
@@ -93,6 +101,59 @@ class TokenClassifierModule(TextModule):
     words = dict.fromkeys(("words", "word_labels"), "num_words")
     found = {**dict.fromkeys(entities, "num_entities"), **words}
     return {**super().widths(), "serving_default": found}
+
+  def window_counts(self, first: tf.RaggedTensor, second: tf.RaggedTensor) -> tf.Tensor:
+    """As TextModule; a second text is not read."""
+    lengths = first.row_lengths()
+    longest = self.text.max_seq_length
+    return window_counts(lengths, tf.ones_like(lengths), longest, self._doc_stride)
+
+  def _probabilities(self, ids: tf.RaggedTensor) -> tf.Tensor:
+    """Those of all pieces' labels, float32 [P, L], each from the window with most context."""
+    before = tf.ones_like(ids.row_lengths())  # [CLS]
+    windows = cut_windows(ids.row_splits, before, self.text.max_seq_length, self._doc_stride)
+    pieces = tf.ragged.range(windows.start, windows.start + windows.length)
+    pieces = pieces.with_flat_values(tf.gather(ids.flat_values, pieces.flat_values))
+    features = self.packer(pieces, pieces[:, :0])
+    count = int(self._labels.shape[0])
+    found = in_chunks(self.answer_text, features, {"probabilities": (count,)})["probabilities"]
+    shown = tf.RaggedTensor.from_tensor(found[:, 1:], lengths=windows.length).flat_values
+    # Window by window, and of each only what no other shows better: the order of the pieces.
+    return tf.boolean_mask(shown, windows.max_context.flat_values)
+
+  def answers_to_words(self, words: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The labels of words as they are, whatever characters they are of: run_ner.py's answers.
+
+    Args: `words`, string [B, W], "" where a text has none.
+
+    Returns:
+      `word_labels`, string [B, W], "" where there is no word; `scores`, float32 [B, W], their
+      probabilities. A word without any piece is outside.
+    """
+    flat = tf.reshape(words, [-1])
+    pieces = self.tokenize(flat)  # [B * W, (pieces)]
+    width = tf.shape(words, tf.int64)[1]
+    texts = tf.range(tf.shape(words, tf.int64)[0] + 1) * width
+    splits = tf.gather(pieces.row_splits, texts)
+    ids = tf.RaggedTensor.from_row_splits(pieces.flat_values, splits, validate=False)
+    found = self._probabilities(ids)  # [P, L]
+    # A row behind the last, for words without pieces.
+    found = tf.concat([found, tf.zeros([1, tf.shape(found)[1]])], axis=0)
+    read = pieces.row_lengths() > 0
+    best = tf.gather(found, tf.where(read, pieces.row_starts(), tf.shape(found, tf.int64)[0] - 1))
+    label = tf.gather(self._labels, tf.argmax(best, axis=-1))
+    score = tf.reduce_max(best, axis=-1)
+    is_word = flat != ""
+    label = tf.where(read, label, tf.where(is_word, OUTSIDE, ""))
+    score = tf.where(read, score, tf.cast(is_word, tf.float32))
+    shape = tf.shape(words)
+    return {"word_labels": tf.reshape(label, shape), "scores": tf.reshape(score, shape)}
+
+  def signatures(self, pairs: bool = False) -> Signatures:
+    """As TextModule, and `words`, see `answers_to_words`."""
+    spec = {"words": tf.TensorSpec([None, None], tf.string, name="words")}
+    of_words = concrete(lambda words: self.answers_to_words(words), spec)
+    return {**super().signatures(pairs), "words": of_words}
 
   def _first_pieces(self, ids, starts, ends, row, ideograph) -> tf.Tensor:
     """Whether each piece is the first of a word, bool [pieces]."""

@@ -85,6 +85,11 @@ class SentenceEncoder:
       lambda word: tuple(tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)))
     )
 
+  @property
+  def windowing(self) -> tuple[int, int]:
+    """How many pieces a window holds, and how many the next one starts after it."""
+    return self._room, self._stride
+
   def is_scored(self, word: str) -> bool:
     """Whether a word has any piece; one of control characters alone has none."""
     return bool(self._pieces[word])
