@@ -112,6 +112,7 @@ class FineTuning:
     if training.eval_steps:
       self.data.examples(self.data.scored_split)
     self._warn_of_another_head()
+    self._warn_of_what_is_forgotten()
     logging.info("***** Running training *****")
     self.data.log_training()
     logging.info("  Batch size = %d", training.train_batch_size)
@@ -145,6 +146,14 @@ class FineTuning:
         ", ".join(labels[:6]),
       )
 
+  def _warn_of_what_is_forgotten(self) -> None:
+    """Says which settings in the output directory a training does without, such as thresholds."""
+    lost = sorted(set(self._start.settings) - set(self.data.settings))
+    if lost and weight_files.holds_run(self._options.output_dir):
+      logging.warning(
+        "%s beside the weights no longer hold; evaluate again to choose them anew", ", ".join(lost)
+      )
+
   def _scorer(
     self, directory: str, task: Callable[[], Task]
   ) -> Callable[[keras.Model], dict[str, float]]:
@@ -157,7 +166,9 @@ class FineTuning:
     """Writes the scores of the dev set."""
     answers, step = self._answers(DEV, devices)
     self.data.evaluate(answers, self._options.output_dir, step)
-    self._keep_settings()
+    # What the evaluation has found out, such as thresholds.
+    if self.data.settings != self.about.settings:
+      self._keep_settings()
 
   def predict(self, devices: DeviceOptions) -> None:
     """Writes the answers to the test set."""
@@ -167,7 +178,14 @@ class FineTuning:
 
   def _keep_settings(self) -> None:
     """Writes them beside the weights, so that what comes later answers as was answered here."""
-    model_dir.update_settings(self._options.output_dir, self.data.settings)
+    output_dir, settings = self._options.output_dir, self.data.settings
+    if settings != self.about.settings and not weight_files.holds_run(output_dir):
+      logging.warning(
+        "What was chosen holds for this start alone, as the weights are not in %s: evaluate with the"
+        " `output_dir` of their training to keep it",
+        output_dir,
+      )
+    model_dir.update_settings(output_dir, settings)
     self.about = dataclasses.replace(self.about, settings=self.data.settings)
 
   def _answers(self, split: str, devices: DeviceOptions) -> tuple[Answers, int]:
