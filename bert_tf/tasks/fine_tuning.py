@@ -181,8 +181,8 @@ class FineTuning:
     output_dir, settings = self._options.output_dir, self.data.settings
     if settings != self.about.settings and not weight_files.holds_run(output_dir):
       logging.warning(
-        "What was chosen holds for this start alone, as the weights are not in %s: evaluate with the"
-        " `output_dir` of their training to keep it",
+        "What was chosen holds for this start alone, as the weights are not in %s: evaluate with"
+        " the `output_dir` of their training to keep it",
         output_dir,
       )
     model_dir.update_settings(output_dir, settings)
