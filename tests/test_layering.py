@@ -142,3 +142,9 @@ def test_package_and_commands_import_without_tensorflow(root):
     "assert 'tensorflow' not in sys.modules\n"
   )
   subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=root)
+
+
+def test_no_two_files_of_tests_have_one_name(root):
+  """They are modules without a package, of which Python would take the one for the other."""
+  names = [path.name for path in (root / "tests").rglob("test_*.py")]
+  assert len(names) == len(set(names)), sorted(n for n in set(names) if names.count(n) > 1)

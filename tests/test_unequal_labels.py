@@ -68,7 +68,7 @@ def test_all_of_it_in_one_command(root, golden, data, tmp_path):
   )  # fmt: skip
   assert result.returncode == 0, result.stderr[-2000:]
   assert "Weights of labels in the loss: no 0.5714, yes 4" in result.stderr
-  assert "true \\ predicted   no  yes" in result.stderr
+  assert "true \\ predicted  no  yes" in result.stderr
   assert "label  precision  recall      f1   count" in result.stderr
   assert (out / "evaluation.png").read_bytes().startswith(b"\x89PNG")
   threshold = json.loads((out / "head.json").read_text())["settings"]["thresholds"]["yes"]
