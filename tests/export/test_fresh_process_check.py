@@ -35,6 +35,19 @@ def test_a_short_row_comes_without_padding_where_the_model_takes_it_so(static, w
   assert found["the longest row"]["in"]["input_mask"].tolist() == [[1, 1, 1, 0]]
 
 
+def test_numbers_near_zero_are_as_exact_as_the_largest_beside_them():
+  expected = np.array([[0.0, 100.0]], np.float32)
+  tolerance = {"rtol": 1e-5, "atol": 1e-5}
+  check.compare("here", {"x": expected + np.array([[5e-4, 0]])}, {"x": expected}, tolerance)
+  for wrong in (expected + np.array([[2e-3, 0]]), expected / 100 + np.array([[5e-5, 0]])):
+    with pytest.raises(AssertionError, match="output x differs"):
+      check.compare("here", {"x": wrong}, {"x": expected}, tolerance)
+  truths = np.array([True, False])
+  check.compare("here", {"x": truths}, {"x": truths}, tolerance)
+  with pytest.raises(AssertionError, match="output x differs"):
+    check.compare("here", {"x": ~truths}, {"x": truths}, tolerance)
+
+
 def test_answers_may_be_narrower_but_not_other():
   expected = {"logits": np.arange(6.0).reshape(2, 3)}
   check.compare("here", {"logits": expected["logits"][:, :2]}, expected, EXACT)
