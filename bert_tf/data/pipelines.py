@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from bert_tf.data.corpora import Corpus
+from bert_tf.data.mixtures import mixed
 from bert_tf.data.packing import pack_sequences
 from bert_tf.data.padded_lengths import round_up
 from bert_tf.data.records import GZIP_SUFFIX, FeatureSpec, Field
@@ -70,6 +72,7 @@ def pretraining_dataset(
   options: ReadOptions,
   masking: Callable[[tf.Tensor, Batch], Batch] | None = None,
   pack: bool = False,
+  corpora: Sequence[Corpus] = (),
 ) -> tf.data.Dataset:
   """Batches of pretraining records.
 
@@ -82,12 +85,15 @@ def pretraining_dataset(
     options: see there.
     masking: draws new masks for every batch; a `dynamic_masking.DynamicMasking`.
     pack: lay the sequences of a batch into as few rows as they fit in (`packing`).
+    corpora: what `files` is made of, where each is to have a share of its own in training.
 
   Returns:
     an infinite tf.data.Dataset of {name: int32 or float32 [batch_size, length]}; packed, of as
     many rows as it takes.
   """
-  source = _RecordFiles(files, spec)
+  source: _Mixture | _RecordFiles = _RecordFiles(files, spec)
+  if corpora and options.training:
+    source = _Mixture(corpora, spec)
   options = dataclasses.replace(options, drop_remainder=True)
   dataset = _batches(source, options, repeat=True)
   if masking is not None:
@@ -199,6 +205,28 @@ class _RecordFiles:
     return _to_int32(tf.io.parse_example(elements, features))
 
 
+class _Mixture:
+  """Several sources of serialized records, each with its share of the examples."""
+
+  def __init__(self, corpora: Sequence[Corpus], spec: FeatureSpec):
+    self.sources = [_RecordFiles(corpus.files, spec) for corpus in corpora]
+    self.weights = [corpus.weight for corpus in corpora]
+    self.parse = self.sources[0].parse
+
+  def stream(self, options: ReadOptions, skip: int) -> tf.data.Dataset:
+    """Elements from number `skip` on, without end."""
+
+    def part(source: _RecordFiles) -> Callable[[int], tf.data.Dataset]:
+      return lambda count: _stream(source, options, count, repeat=True)
+
+    return mixed(
+      [part(source) for source in self.sources],
+      self.weights,
+      lambda number: _seed(options.seed + 3, number),
+      skip,
+    )
+
+
 def _feature(field: Field) -> tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature:
   """How a field is parsed."""
   kind = tf.int64 if field.kind == "int64" else tf.float32
@@ -235,9 +263,11 @@ class _Arrays:
 
 
 def _stream(
-  source: _RecordFiles | _Arrays, options: ReadOptions, skip: int, repeat: bool
+  source: _RecordFiles | _Arrays | _Mixture, options: ReadOptions, skip: int, repeat: bool
 ) -> tf.data.Dataset:
   """Raw elements from number `skip` on, epoch after epoch."""
+  if isinstance(source, _Mixture):
+    return source.stream(options, skip)
   if not repeat:
     return source.epoch(tf.constant(0, tf.int64), options).skip(skip)
   if not source.holds(options.num_shards):
@@ -253,7 +283,9 @@ def _stream(
   return epochs.flat_map(lambda epoch: source.epoch(epoch, options)).skip(rest)
 
 
-def _batches(source: _RecordFiles | _Arrays, options: ReadOptions, repeat: bool) -> tf.data.Dataset:
+def _batches(
+  source: _RecordFiles | _Arrays | _Mixture, options: ReadOptions, repeat: bool
+) -> tf.data.Dataset:
   """Batches in the order of the stream."""
   elements = _stream(source, options, options.skip_batches * options.batch_size, repeat)
   batches = elements.batch(options.batch_size, drop_remainder=repeat or options.drop_remainder)

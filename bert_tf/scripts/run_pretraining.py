@@ -23,6 +23,13 @@ define_integer(
 define_integer(
   "max_predictions_per_seq", 20, "Masked words per sequence; must be that of the records.", least=1
 )
+flags.DEFINE_list(
+  "input_weights",
+  [],
+  "How much each part of --input_file between commas counts: of '--input_file=wiki-*,books-*"
+  " --input_weights=3,1' a quarter of all examples are books, whatever the sizes. Default: parts"
+  " count by their number of records.",
+)
 flags.DEFINE_bool("do_train", False, "Whether to train.")
 flags.DEFINE_bool("do_eval", False, "Whether to evaluate.")
 define_integer("eval_batch_size", 8, "Examples in a batch of the evaluation.", least=1)
@@ -81,6 +88,7 @@ def main() -> None:
     do_whole_word_mask=FLAGS.do_whole_word_mask,
     max_ngram=FLAGS.max_ngram,
     pack_sequences=FLAGS.pack_sequences,
+    input_weights=tuple(FLAGS.input_weights),
   )
   devices = training_flags.device_options()
   training = training_flags.training_options(FLAGS.num_train_steps, FLAGS.num_warmup_steps)

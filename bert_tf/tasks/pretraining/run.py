@@ -11,6 +11,7 @@ from absl import logging
 
 from bert_tf import model_dir
 from bert_tf.data import checks, records
+from bert_tf.data.corpora import BLOCK, Corpus, block_counts, corpora_of
 from bert_tf.data.input_files import input_files
 from bert_tf.errors import UserError
 from bert_tf.model_dir import Description, Given
@@ -50,6 +51,7 @@ class PretrainingFlags:
   do_whole_word_mask: bool = False
   max_ngram: int = 1
   pack_sequences: bool = False
+  input_weights: tuple[str, ...] = ()
 
 
 def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptions) -> None:
@@ -62,7 +64,9 @@ def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptio
   about = _check(flags, training)
   config = about.config
   _check_packing(flags, training, devices)
-  train_files = input_files(flags.input_file)
+  corpora = _corpora(flags)
+  train_files = [path for corpus in corpora for path in corpus.files]
+  train_files = train_files or input_files(flags.input_file)
   eval_files: Sequence[str] = train_files
   if flags.eval_input_file:
     eval_files = input_files(flags.eval_input_file, "`eval_input_file`")
@@ -72,13 +76,15 @@ def run(flags: PretrainingFlags, training: TrainingOptions, devices: DeviceOptio
   for path in train_files:
     logging.info("Input: %s", path)
   settings = _settings(flags, about, train_files)
+  if corpora:
+    settings["input_weights"] = [corpus.weight for corpus in corpora]
   if flags.do_train:
     run_config.check(config, training, devices, settings)
 
   import tensorflow as tf
 
   try:
-    _run(flags, about, (train_files, eval_files), settings, training, devices)
+    _run(flags, about, (train_files, eval_files), corpora, settings, training, devices)
   except tf.errors.OpError as error:
     every = sorted({*train_files, *eval_files})
     if found := checks.find_record_error(every, _spec(flags, every), limits):
@@ -180,6 +186,7 @@ def _run(
   flags: PretrainingFlags,
   about: Description,
   files: tuple[Sequence[str], Sequence[str]],
+  corpora: Sequence[Corpus],
   settings: dict[str, Any],
   training: TrainingOptions,
   devices: DeviceOptions,
@@ -194,7 +201,7 @@ def _run(
     warn_of_unknown_borders(train_files, train_spec, list(load_vocab(flags.vocab_file or "")))
   task = PretrainingTask(
     about.config,
-    Source(train_files, train_spec, masking, flags.pack_sequences),
+    Source(train_files, train_spec, masking, flags.pack_sequences, corpora),
     Source(eval_files, _spec(flags, eval_files), masking),
     eval_batch_size=flags.eval_batch_size,
     max_eval_steps=flags.max_eval_steps,
@@ -209,6 +216,17 @@ def _run(
     loop.train(task, training, devices)
   if flags.do_eval and not training.dry_run and cluster.is_chief(devices):
     _evaluate(task, training, devices)
+
+
+def _corpora(flags: PretrainingFlags) -> list[Corpus]:
+  """The corpora that have weights; none where files count by their records."""
+  if not flags.input_weights:
+    return []
+  corpora = corpora_of(flags.input_file, flags.input_weights)
+  for corpus, count in zip(corpora, block_counts([c.weight for c in corpora]), strict=True):
+    more = f" and {len(corpus.files) - 1} more" if len(corpus.files) > 1 else ""
+    logging.info("%.1f%% of the examples are of %s%s", 100 * count / BLOCK, corpus.files[0], more)
+  return corpora
 
 
 def _settings(

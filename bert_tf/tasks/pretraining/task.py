@@ -12,6 +12,7 @@ import tensorflow as tf
 from bert_tf import names
 from bert_tf.config import BertConfig
 from bert_tf.data import pipelines
+from bert_tf.data.corpora import Corpus
 from bert_tf.data.dynamic_masking import DynamicMasking
 from bert_tf.data.records import FeatureSpec
 from bert_tf.heads import PretrainingModel
@@ -28,12 +29,14 @@ class Source:
     masking: draws the masks of training batches anew; of evaluation batches only where the
       records hold none.
     pack: lay several sequences of a training batch into one row, see `packing`.
+    corpora: what `files` is made of, where each has a share of its own in training.
   """
 
   files: Sequence[str]
   spec: FeatureSpec
   masking: DynamicMasking | None = None
   pack: bool = False
+  corpora: Sequence[Corpus] = ()
 
   @property
   def masked(self) -> bool:
@@ -103,7 +106,7 @@ class PretrainingTask(Task):
     """See `Task`."""
     source = self._train
     return pipelines.pretraining_dataset(
-      source.files, source.spec, options, source.masking, source.pack
+      source.files, source.spec, options, source.masking, source.pack, source.corpora
     )
 
   def eval_dataset(self) -> tf.data.Dataset:
