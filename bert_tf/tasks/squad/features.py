@@ -156,6 +156,18 @@ def warn_of_gaps(max_seq_length: int, doc_stride: int, max_query_length: int) ->
     )
 
 
+def _query_ids(
+  tokenizer: FullTokenizer, question: str, max_query_length: int, report: SquadReport
+) -> list[int]:
+  """Ids of a question, cut; `report` counts what is unknown and what is lost."""
+  ids = _token_ids(tokenizer, question)
+  unknown = tokenizer.vocab.get(UNKNOWN, -1)
+  report.questions.add(len(ids), ids.count(unknown), max(0, len(ids) - max_query_length))
+  if unknown in ids:
+    report.questions.name_unknown([question], tokenizer)
+  return ids[:max_query_length]
+
+
 def convert_examples_to_features(
   examples: Iterable[SquadExample],
   tokenizer: FullTokenizer,
@@ -184,17 +196,12 @@ def convert_examples_to_features(
   """
   check_lengths(max_seq_length, doc_stride, max_query_length)
   report = SquadReport() if report is None else report
-  unknown = tokenizer.vocab.get(UNKNOWN, -1)
   documents = _Documents(tokenizer, is_training, report.contexts)
   places = PiecePlaces(tokenizer)
   cls_id, sep_id = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
   unique_id = FIRST_UNIQUE_ID
   for example_index, example in enumerate(examples):
-    all_ids = _token_ids(tokenizer, example.question_text)
-    query_ids = all_ids[:max_query_length]
-    report.questions.add(len(all_ids), all_ids.count(unknown), len(all_ids) - len(query_ids))
-    if unknown in all_ids:
-      report.questions.name_unknown([example.question_text], tokenizer)
+    query_ids = _query_ids(tokenizer, example.question_text, max_query_length, report)
     prefix_ids = [cls_id, *query_ids, sep_id]
     document = documents.tokenized(example.doc_tokens)
     answer = None
