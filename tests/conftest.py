@@ -11,10 +11,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 
-# A runner that starts the tests in the background hands down an ignored SIGINT, and the processes
-# that the tests interrupt would inherit it.
+# A runner that starts the tests in the background hands down an ignored SIGINT, or SIGHUP, and the
+# processes that the tests interrupt would inherit it.
 if threading.current_thread() is threading.main_thread():
   signal.signal(signal.SIGINT, signal.default_int_handler)
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Exports of every kind, which the tests of several packages ask.
 pytest_plugins = ["exported_models"]

@@ -118,8 +118,20 @@ def served(export_dir: pathlib.Path, rows: list[list[str]], name: str) -> dict:
   ("task_type", "column", "long_text", "check"),
   [
     ("classification", "label", {"long_text": "windows", "pooling": "attention"}, True),
-    ("multilabel", "labels", {"long_text": "windows", "pooling": "max", "max_windows": 9}, False),
-    ("regression", "number", {"long_text": "windows", "doc_stride": 14}, False),
+    pytest.param(
+      "multilabel",
+      "labels",
+      {"long_text": "windows", "pooling": "max", "max_windows": 9},
+      False,
+      marks=pytest.mark.long,
+    ),
+    pytest.param(
+      "regression",
+      "number",
+      {"long_text": "windows", "doc_stride": 14},
+      False,
+      marks=pytest.mark.long,
+    ),
     ("classification", "label", {"long_text": "head_tail"}, False),
   ],
 )

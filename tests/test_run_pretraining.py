@@ -138,6 +138,7 @@ def check_other_settings(root, golden, tmp_path, args) -> None:
   assert after == before
 
 
+@pytest.mark.long
 def test_packed_sequences_take_less_padding(root, golden, tmp_path):
   create = [
     sys.executable, str(root / "create_pretraining_data.py"), "--short_seq_prob=0.9",

@@ -12,7 +12,10 @@ import pytest
 from bert_tf.export import fresh_process_check as check
 
 
-@pytest.mark.parametrize("kind", ["classifier", "questions", "tokens"])
+@pytest.mark.parametrize(
+  "kind",
+  ["classifier", *(pytest.param(k, marks=pytest.mark.long) for k in ("questions", "tokens"))],
+)
 def test_the_warm_up_gets_the_same_answers_through_the_c_api(exports, tmp_path, kind):
   import tensorflow as tf
 
