@@ -48,20 +48,27 @@ def explain(
     *_weights_not_finite(model),
     *_first_output_not_finite(batch, model, task),
     *_precision(model),
+    _rate(metrics["learning_rate"], step),
   ]
-  rate = metrics["learning_rate"]
-  causes.append(
-    f"the learning rate ({rate:.3g} in this step) may be too high: lower `learning_rate` or"
-    " lengthen the warmup"
-  )
-  if step > 1:
-    # The settings of a run that has made a step are kept, see `run_config`.
-    causes[-1] += ", with `allow_config_change` to go on from the newest checkpoint"
   return UserError(
     f"step {step}: expected a finite loss and gradient, found loss {metrics['last_loss']:.6g} and"
     f" gradient norm {metrics['gradient_norm']:.6g}; the batch is saved in {path}. Likely causes:"
     f" {'; '.join(causes)}. `skip_nonfinite_steps=N` leaves up to N such batches out"
   )
+
+
+def _rate(rate: float, step: int) -> str:
+  """What the learning rate has to do with it."""
+  if not rate:
+    return "not the learning rate, which is 0 in this step, but the weights or the batch"
+  cause = (
+    f"the learning rate ({rate:.3g} in this step) may be too high: lower `learning_rate` or"
+    " lengthen the warmup"
+  )
+  if step == 1:
+    return cause
+  # The settings of a run that has made a step are kept, see `run_config`.
+  return f"{cause}, with `allow_config_change` to go on from the newest checkpoint"
 
 
 def ids_out_of_range(

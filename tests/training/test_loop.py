@@ -50,6 +50,15 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_explained(tmp_path):
              if name != "bert_tf/best_value")  # fmt: skip
 
 
+def test_a_rate_of_zero_is_not_blamed(tmp_path):
+  with pytest.raises(UserError) as raised:
+    loop.train(
+      golden_task(CONFIG, poisoned(1)), options_for(tmp_path, learning_rate=0.0), ONE_DEVICE
+    )
+  assert "not the learning rate, which is 0 in this step" in str(raised.value)
+  assert "too high" not in str(raised.value)
+
+
 def test_batches_that_are_not_finite_can_be_left_out(tmp_path):
   options = options_for(tmp_path, skip_nonfinite_steps=1, log_steps=3)
   assert loop.train(golden_task(CONFIG, poisoned(4)), options, ONE_DEVICE) == 6
