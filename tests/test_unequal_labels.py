@@ -59,7 +59,7 @@ def test_all_of_it_in_one_command(root, golden, data, tmp_path):
   told = {
     **flags(golden, data, out), "do_train": True, "do_eval": True, "do_predict": True,
     "num_train_epochs": 2, "train_batch_size": 16, "learning_rate": 1e-3,
-    "allow_missing": "output_*", "class_weights": "balanced", "choose_threshold": "f1",
+    "allow_missing": "output_*", "class_weights": "yes:40", "choose_threshold": "f1",
     "eval_steps": 10, "best_metric": "macro_f1", "export_dir": served,
   }  # fmt: skip
   result = subprocess.run(
@@ -67,7 +67,7 @@ def test_all_of_it_in_one_command(root, golden, data, tmp_path):
     capture_output=True, text=True, timeout=300, check=False,
   )  # fmt: skip
   assert result.returncode == 0, result.stderr[-2000:]
-  assert "Weights of labels in the loss: no 0.5714, yes 4" in result.stderr
+  assert "Weights of labels in the loss: no 1, yes 40" in result.stderr
   assert "true \\ predicted  no  yes" in result.stderr
   assert "label  precision  recall      f1   count" in result.stderr
   assert (out / "evaluation.png").read_bytes().startswith(b"\x89PNG")
