@@ -12,7 +12,7 @@ import pandas
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -139,9 +139,15 @@ def test_cross_validation_of_all(small):
   questions = [("What?", text) for text in TEXTS]
   answers = [text.split()[-1] for text in TEXTS]
   squad = {**small, "max_seq_length": 32, "max_query_length": 8, "doc_stride": 8, "epochs": 1}
+  matrix = np.array([["good" in text, "bad" in text] for text in TEXTS], int)
+  # By a number of folds scikit-learn takes no lists of labels, as it would make strata of them.
+  lists = cross_val_score(
+    bert_tf.BertClassifier(**small, epochs=1), TEXTS, several, cv=KFold(2), error_score="raise"
+  )
+  assert np.isfinite(lists).all()
   for estimator, X, y in (
     (bert_tf.BertClassifier(**small, epochs=1), TEXTS, LABELS),
-    (bert_tf.BertClassifier(**small, epochs=1), TEXTS, several),
+    (bert_tf.BertClassifier(**small, epochs=1), TEXTS, matrix),
     (bert_tf.BertRegressor(**small, epochs=1), TEXTS, numbers),
     (bert_tf.BertTagger(**small, epochs=1), words, tags),
     (bert_tf.BertQuestionAnswerer(**squad), questions, answers),
